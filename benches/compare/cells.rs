@@ -11,6 +11,21 @@ pub const FILES: [(&str, usize); 5] = [
     ("/10m.bin", 10 << 20),
 ];
 
+/// The number of pages of the large site, and of the pages in each of its directories.
+pub const LARGE_SITE_PAGES: usize = 40_000;
+pub const PAGES_PER_DIRECTORY: usize = 200;
+
+/// The path of a page of the large site.
+pub fn page_path(page: usize) -> String {
+    let (directory, page) = (page / PAGES_PER_DIRECTORY, page % PAGES_PER_DIRECTORY);
+    format!("{LARGE_SITE}/{directory:04}/{page:03}.html")
+}
+
+const LARGE_SITE: &str = "/pages";
+
+/// The path of the first page.
+const FIRST_PAGE: &str = "/pages/0000/000.html";
+
 /// A directory, which is requested without its slash.
 pub const DIRECTORY: &str = "/directory";
 
@@ -23,6 +38,8 @@ pub enum Setup {
     Plain,
     /// With an access log.
     Logged,
+    /// With a cache of 8 MB, if the server keeps the contents of files.
+    SmallCache,
     Tls,
 }
 
@@ -33,6 +50,12 @@ pub enum Load {
     Closed,
     /// This number of requests at once on each connection, and the next ones after all answers.
     Pipelined(u32),
+    /// Pages of the large site at random.
+    RandomPages,
+    /// Ranges of 1 MB at random.
+    Ranges,
+    /// Each client waits a second on average before its next request.
+    Thinking,
     /// HEAD requests. Neither wrk nor h2load knows that their answers have no body.
     Head,
     /// Conditional requests, with the validators of an earlier answer.
@@ -48,6 +71,11 @@ pub enum Load {
 }
 
 impl Load {
+    /// Whether all requests are the same.
+    pub fn is_uniform(self) -> bool {
+        !matches!(self, Load::RandomPages | Load::Ranges)
+    }
+
     /// Whether the clients are those of the bench itself.
     pub fn is_made_by_bench(self) -> bool {
         matches!(
@@ -154,7 +182,7 @@ const fn tls(name: &'static str, title: &'static str, path: &'static str) -> Cel
     }
 }
 
-pub const CELLS: [Cell; 23] = [
+pub const CELLS: [Cell; 27] = [
     Cell {
         targets: SATURATED,
         ..get("1k", "1 KB, 32 connections", SMALL)
@@ -179,6 +207,29 @@ pub const CELLS: [Cell; 23] = [
     Cell {
         targets: LARGE,
         ..get("10m", "10 MB", FILES[4].0)
+    },
+    Cell {
+        connections: 16,
+        load: Load::Ranges,
+        status: 206,
+        targets: cpu(1.0),
+        ..get("ranges", "1 MB ranges of 10 MB, 16 connections", FILES[4].0)
+    },
+    Cell {
+        load: Load::RandomPages,
+        setup: Setup::SmallCache,
+        targets: cpu(1.0),
+        ..get("large-site", "40,000 pages, cache of 8 MB", FIRST_PAGE)
+    },
+    Cell {
+        load: Load::RandomPages,
+        ..get("large-site-cached", "40,000 pages in the cache", FIRST_PAGE)
+    },
+    Cell {
+        connections: 5_000,
+        load: Load::Thinking,
+        targets: cpu(0.65),
+        ..get("thinking", "5,000 clients, a request a second each", SMALL)
     },
     Cell {
         load: Load::Conditional,

@@ -38,7 +38,7 @@ const ANSWERS: usize = 16;
 
 /// Whether the cell has a floor.
 pub fn has(cell: &Cell) -> bool {
-    cell.setup == Setup::Plain && cell.body_bytes() <= BODY_BYTES
+    cell.setup == Setup::Plain && cell.load.is_uniform() && cell.body_bytes() <= BODY_BYTES
 }
 
 /// A request and the answer to it.

@@ -21,6 +21,8 @@ pub struct Kind {
     pub config: fn() -> String,
     /// The configuration for TLS, without a log. `None` if no cell over TLS is measured.
     pub tls_config: Option<fn() -> String>,
+    /// The configuration with a cache of 8 MB, if the server keeps the contents of files.
+    pub small_cache_config: Option<fn() -> String>,
     pub arguments: &'static [&'static str],
     /// The texts for `{log}`: without an access log, and with one in the common or combined format, buffered
     /// if possible. `None` if no cell with a log is measured.
@@ -34,6 +36,11 @@ pub struct Kind {
 const ABIDE: &str = "
 [keep_alive]
 max_requests = 2147483647
+";
+
+const SMALL_CACHE: &str = "
+[cache]
+bytes = 8388608
 ";
 
 const NGINX_MAIN: &str = "user nobody nogroup; worker_processes auto; worker_rlimit_nofile 20000;";
@@ -183,6 +190,7 @@ const fn nginx(name: &'static str, variant: &'static str) -> Kind {
         version: "-v",
         config: || nginx_config(NGINX_LISTEN),
         tls_config: Some(|| nginx_config(&[NGINX_LISTEN_TLS, recipes::NGINX_TLS].concat())),
+        small_cache_config: None,
         arguments: recipes::NGINX_ARGUMENTS,
         logging: Some(NGINX_LOGGING),
         variant,
@@ -191,13 +199,14 @@ const fn nginx(name: &'static str, variant: &'static str) -> Kind {
 }
 
 /// The servers in the order of the tables.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     Kind {
         name: ABIDE_NAME,
         program: env!("CARGO_BIN_EXE_abide"),
         version: "--version",
         config: || recipes::abide_config(ABIDE),
         tls_config: Some(|| recipes::abide_tls_config(ABIDE)),
+        small_cache_config: Some(|| recipes::abide_config(&[ABIDE, SMALL_CACHE].concat())),
         arguments: &["-c", "{config}", "{log}"],
         logging: Some(["", "--access-log={place}/access.log"]),
         variant: "",
@@ -212,6 +221,7 @@ pub const KINDS: [Kind; 9] = [
         version: "-v",
         config: || recipes::lighttpd_config(LIGHTTPD),
         tls_config: Some(|| recipes::lighttpd_config(&[LIGHTTPD, recipes::LIGHTTPD_TLS].concat())),
+        small_cache_config: None,
         arguments: recipes::LIGHTTPD_ARGUMENTS,
         logging: Some(LIGHTTPD_LOGGING),
         variant: "",
@@ -223,10 +233,24 @@ pub const KINDS: [Kind; 9] = [
         version: "-v",
         config: || recipes::h2o_config(H2O),
         tls_config: Some(|| recipes::h2o_tls_config(H2O)),
+        small_cache_config: None,
         arguments: recipes::H2O_ARGUMENTS,
         logging: Some(["", "access-log: {place}/access.log"]),
         variant: "",
         is_rival: true,
+    },
+    // Not packaged by Debian. It has fewer features than the others; it shows what the machine gives.
+    Kind {
+        name: "lwan",
+        program: "lwan",
+        version: "--version",
+        config: String::new,
+        tls_config: None,
+        small_cache_config: None,
+        arguments: &["--root", "{root}", "--listen", "127.0.0.1:{port}"],
+        logging: None,
+        variant: "",
+        is_rival: false,
     },
     Kind {
         name: "Apache",
@@ -236,6 +260,7 @@ pub const KINDS: [Kind; 9] = [
         tls_config: Some(|| {
             recipes::apache_config(&[APACHE, recipes::APACHE_TLS].concat(), APACHE_DIRECTORY)
         }),
+        small_cache_config: None,
         arguments: recipes::APACHE_ARGUMENTS,
         logging: Some(APACHE_LOGGING),
         variant: "",
@@ -251,6 +276,7 @@ pub const KINDS: [Kind; 9] = [
                 .replace("{scheme}", "https")
                 .replace("{tls}", CADDY_TLS)
         }),
+        small_cache_config: None,
         arguments: &["run", "--adapter", "caddyfile", "--config", "{config}"],
         logging: None,
         variant: "",
@@ -262,6 +288,7 @@ pub const KINDS: [Kind; 9] = [
         version: "--version",
         config: String::new,
         tls_config: None,
+        small_cache_config: None,
         arguments: SWS_ARGUMENTS,
         logging: None,
         variant: "",

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use support::tls::{self, Certificate, KeyExchange};
 
-use super::cells::{Cell, Load, Setup};
+use super::cells::{Cell, LARGE_SITE_PAGES, Load, PAGES_PER_DIRECTORY, Setup};
 use super::handshake_client::{HandshakeClient, Tickets};
 use super::head_client;
 use super::servers::search_path;
@@ -76,6 +76,38 @@ end
 function request() return piece end
 ";
 
+/// A wrk script that asks for pages at random.
+const WRK_RANDOM_PAGES: &str = "
+local threads = 0
+function setup(thread)
+    threads = threads + 1
+    thread:set('seed', threads)
+end
+function init(arguments) math.randomseed(seed) end
+function request()
+    local page = math.random(0, PAGES - 1)
+    local path = string.format('/pages/%04d/%03d.html', math.floor(page / PER_DIRECTORY), page % PER_DIRECTORY)
+    return 'GET ' .. path .. ' HTTP/1.1\r\nHost: localhost\r\n\r\n'
+end
+";
+
+/// A wrk script that asks for ranges at random.
+const WRK_RANGES: &str = "
+function request()
+    local first = math.random(0, BYTES / LENGTH - 1) * LENGTH
+    wrk.headers['Range'] = 'bytes=' .. first .. '-' .. first + LENGTH - 1
+    return wrk.format()
+end
+";
+
+/// A wrk script that waits half a second to one and a half seconds before each request.
+const WRK_THINKING: &str = "
+function delay() return math.random(500, 1500) end
+";
+
+/// The length of a range in bytes.
+const RANGE_BYTES: usize = 1 << 20;
+
 /// The directory for scripts and logs, and the parameters of the clients.
 pub struct Clients<'a> {
     pub place: &'a Path,
@@ -115,9 +147,17 @@ impl Clients<'_> {
 
     fn wrk(&self, cell: &Cell, address: SocketAddr) -> io::Result<LoadResult> {
         let mut script = WRK_DONE.to_owned();
-        if let Load::Pipelined(depth) = cell.load {
-            script += &WRK_PIPELINE.replace("DEPTH", &depth.to_string());
-        }
+        script += &match cell.load {
+            Load::Pipelined(depth) => WRK_PIPELINE.replace("DEPTH", &depth.to_string()),
+            Load::RandomPages => WRK_RANDOM_PAGES
+                .replace("PAGES", &LARGE_SITE_PAGES.to_string())
+                .replace("PER_DIRECTORY", &PAGES_PER_DIRECTORY.to_string()),
+            Load::Ranges => WRK_RANGES
+                .replace("BYTES", &cell.body_bytes().to_string())
+                .replace("LENGTH", &RANGE_BYTES.to_string()),
+            Load::Thinking => WRK_THINKING.to_owned(),
+            _ => String::new(),
+        };
         let path = self.place.join("wrk.lua");
         fs::write(&path, script)?;
         let mut command = Command::new("wrk");
@@ -212,6 +252,7 @@ impl Clients<'_> {
     fn headers(&self, cell: &Cell, address: SocketAddr) -> io::Result<Vec<String>> {
         Ok(match cell.load {
             Load::Reconnecting => vec!["Connection: close".to_owned()],
+            Load::Ranges => vec![format!("Range: bytes=0-{}", RANGE_BYTES - 1)],
             // Like a browser, send all validators of the earlier answer.
             Load::Conditional => {
                 let head = self.head_of_answer("GET", cell, &[], address)?;
@@ -269,7 +310,7 @@ impl Clients<'_> {
 fn scheme(cell: &Cell) -> &'static str {
     match cell.setup {
         Setup::Tls => "https",
-        Setup::Plain | Setup::Logged => "http",
+        Setup::Plain | Setup::Logged | Setup::SmallCache => "http",
     }
 }
 

@@ -10,7 +10,7 @@
 //! itself is the client that makes handshakes, see `handshake_client`. It says which ciphers the servers choose.
 //!
 //! Debian's packages are nginx-light, lighttpd with lighttpd-mod-openssl, h2o, apache2 and caddy; wrk, and
-//! nghttp2-client for h2load.
+//! nghttp2-client for h2load. lwan is built from its sources.
 //!
 //! The `floor` is one more server, which makes the system calls of each request and nothing else. No server
 //! can cost less, so its figures are the kernel's part of those of the others.
@@ -97,9 +97,10 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> io::Result<()> {
     let (cells, series) = chosen(options)?;
     raise_descriptor_limit();
-    let place = SiteDirectory::new()?;
+    let is_large = |cell: &Cell| cell.load == Load::RandomPages;
+    let place = SiteDirectory::new(cells.iter().any(is_large))?;
     let scratch = TempDir::new()?;
-    let setups = [Setup::Plain, Setup::Logged, Setup::Tls];
+    let setups = [Setup::Plain, Setup::Logged, Setup::SmallCache, Setup::Tls];
     let is_needed =
         |setup: &Setup| *setup == Setup::Plain || cells.iter().any(|cell| cell.setup == *setup);
     let setups: Vec<Setup> = setups.into_iter().filter(is_needed).collect();

@@ -15,7 +15,7 @@ use support::process_tree;
 use support::tls::Certificate;
 use tempfile::TempDir;
 
-use super::cells::{DIRECTORY, FILES, Setup};
+use super::cells::{DIRECTORY, FILES, LARGE_SITE_PAGES, PAGES_PER_DIRECTORY, Setup, page_path};
 use super::kinds::Kind;
 use super::options::ExtraServer;
 
@@ -39,7 +39,7 @@ impl Kind {
     /// Whether the bench knows how to set it up so.
     pub fn can_be(&self, setup: Setup) -> bool {
         match setup {
-            Setup::Plain => true,
+            Setup::Plain | Setup::SmallCache => true,
             Setup::Logged => self.logging.is_some(),
             Setup::Tls => self.tls_config.is_some(),
         }
@@ -79,6 +79,7 @@ impl Kind {
         let log = self.logging.unwrap_or_default()[usize::from(setup == Setup::Logged)];
         let text = match (setup, self.tls_config) {
             (Setup::Tls, Some(tls_config)) => place.certificate.fill(&tls_config()),
+            (Setup::SmallCache, _) => (self.small_cache_config.unwrap_or(self.config))(),
             _ => (self.config)(),
         };
         let fill = |text: &str| {
@@ -194,7 +195,8 @@ pub struct SiteDirectory {
 }
 
 impl SiteDirectory {
-    pub fn new() -> io::Result<SiteDirectory> {
+    /// The files, with those of the large site if asked for.
+    pub fn new(has_large_site: bool) -> io::Result<SiteDirectory> {
         let place = SiteDirectory {
             own: TempDir::new()?,
             certificate: Certificate::new(),
@@ -205,6 +207,16 @@ impl SiteDirectory {
         fs::write(below_root(DIRECTORY).join("index.html"), "directory\n")?;
         for (path, bytes) in FILES {
             fs::write(below_root(path), vec![b'.'; bytes])?;
+        }
+        let pages = if has_large_site { LARGE_SITE_PAGES } else { 0 };
+        for page in 0..pages {
+            let path = below_root(&page_path(page));
+            if page % PAGES_PER_DIRECTORY == 0
+                && let Some(directory) = path.parent()
+            {
+                fs::create_dir_all(directory)?;
+            }
+            fs::write(path, vec![b'.'; 1 << 10])?;
         }
         Ok(place)
     }
