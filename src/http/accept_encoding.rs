@@ -3,6 +3,7 @@
 use super::fields::{Fields, list_members};
 use super::grammar::{token_len, trim_ows};
 use super::quality::Weight;
+use super::request::RequestHead;
 
 /// A content coding that this server can send (RFC 9110 section 8.4.1). In the server's order of preference:
 /// the coding that makes a text smallest comes first.
@@ -81,6 +82,29 @@ impl AcceptedCodings {
     }
 }
 
+/// The values that browsers and tools send, and what they mean. The shortcut saves parsing a list.
+const USUAL: [(&[u8], AcceptedCodings); 4] = {
+    use Coding::{Brotli, Gzip, Identity, Zstd};
+    const fn ranked(codings: [Coding; 4], len: usize) -> AcceptedCodings {
+        AcceptedCodings { codings, len }
+    }
+    [
+        (
+            b"gzip, deflate, br, zstd",
+            ranked([Brotli, Zstd, Gzip, Identity], 4),
+        ),
+        (
+            b"gzip, deflate, br",
+            ranked([Brotli, Gzip, Identity, Identity], 3),
+        ),
+        (
+            b"gzip, deflate",
+            ranked([Gzip, Identity, Identity, Identity], 2),
+        ),
+        (b"gzip", ranked([Gzip, Identity, Identity, Identity], 2)),
+    ]
+};
+
 /// Reads the Accept-Encoding field of a request.
 ///
 /// - Without the field any coding is allowed, but identity is sent: a client that names no coding can most
@@ -93,8 +117,13 @@ impl AcceptedCodings {
 ///   same. Section 12.5.3 asks for that unless identity is refused; then section 12.1 lets the server
 ///   disregard the field. For a client that cannot read the response, an error would be no better.
 #[must_use]
-pub fn accepted_codings(fields: &Fields<'_, '_>) -> AcceptedCodings {
-    match weights(fields) {
+pub fn accepted_codings(head: &RequestHead<'_, '_>) -> AcceptedCodings {
+    if let Some(value) = head.only_accept_encoding
+        && let Some((_, accepted)) = USUAL.iter().find(|(usual, _)| *usual == value)
+    {
+        return *accepted;
+    }
+    match weights(&head.fields) {
         Some(weights) => weights.rank(weights.of(Coding::Identity)),
         None => AcceptedCodings::IDENTITY,
     }
@@ -210,9 +239,19 @@ mod tests {
             .iter()
             .map(|value| ("Accept-Encoding", *value))
             .collect();
-        with_head(&lines, |head| {
-            accepted_codings(&head.fields).as_slice().to_vec()
-        })
+        with_head(&lines, |head| accepted_codings(head).as_slice().to_vec())
+    }
+
+    #[test]
+    fn the_shortcuts_mean_what_the_values_mean() {
+        for (value, accepted) in USUAL {
+            let value = std::str::from_utf8(value).expect("ASCII");
+            let parsed = with_head(&[("Accept-Encoding", value)], |head| {
+                let weights = weights(&head.fields).expect("well-formed");
+                weights.rank(weights.of(Identity))
+            });
+            assert_eq!(accepted, parsed, "{value}");
+        }
     }
 
     #[test]

@@ -24,12 +24,82 @@ pub(super) fn date_of(unix_secs: u64) -> HttpDate {
 /// Parses an HTTP-date in any of its three formats, into seconds since 1970. A leap second, which Unix time
 /// does not have, counts as the second before it. A year before 1970, which no file here has, counts as 1970.
 pub(super) fn parse_date(value: &[u8], now_unix_secs: u64) -> Option<u64> {
+    if let Ok(fixdate) = <&[u8; DATE_LEN]>::try_from(value)
+        && let Some(unix_secs) = parse_fixdate(fixdate)
+    {
+        return Some(unix_secs);
+    }
     let text = std::str::from_utf8(value).ok()?;
     // Only the rfc850-date has the full name of the day.
     match value.get(3) {
         Some(b',' | b' ') => parse_full_year(text),
         _ => Rfc850::split(text)?.unix_secs(now_unix_secs),
     }
+}
+
+/// Parses an IMF-fixdate from 1970 on, the format of nearly all dates. `None` also for some other valid dates.
+fn parse_fixdate(date: &[u8; DATE_LEN]) -> Option<u64> {
+    let [
+        a,
+        b,
+        c,
+        b',',
+        b' ',
+        d1,
+        d2,
+        b' ',
+        m1,
+        m2,
+        m3,
+        b' ',
+        y1,
+        y2,
+        y3,
+        y4,
+        b' ',
+        h1,
+        h2,
+        b':',
+        n1,
+        n2,
+        b':',
+        s1,
+        s2,
+        b' ',
+        b'G',
+        b'M',
+        b'T',
+    ] = *date
+    else {
+        return None;
+    };
+    let number = |digits: [u8; 2]| {
+        let [tens, ones] = digits.map(|digit| u64::from(digit.wrapping_sub(b'0')));
+        (tens < 10 && ones < 10).then_some(10 * tens + ones)
+    };
+    let name_at = |names: &[&str], name: [u8; 3]| {
+        let mut names = names.iter();
+        names.position(|known| known.as_bytes()[..3] == name)
+    };
+    let (day, month) = (number([d1, d2])?, name_at(&MONTHS, [m1, m2, m3])?);
+    let year = 100 * number([y1, y2])? + number([y3, y4])?;
+    let (hours, minutes, seconds) = (number([h1, h2])?, number([n1, n2])?, number([s1, s2])?);
+    // Every month has 28 days.
+    if !(1..=28).contains(&day) || year < 1970 || hours > 23 || minutes > 59 || seconds > 59 {
+        return None;
+    }
+    // The years begin in March, so that a leap day is the last of its year.
+    let (year, months) = match month {
+        0 | 1 => (year - 1, month as u64 + 10),
+        _ => (year, month as u64 - 2),
+    };
+    let days_before_month = (153 * months + 2) / 5;
+    let days_from_year_0 =
+        365 * year + year / 4 - year / 100 + year / 400 + days_before_month + day - 1;
+    let days = days_from_year_0 - DAYS_FROM_YEAR_0_TO_1970;
+    // The first of 1970 was a Thursday.
+    let has_right_name = name_at(&DAYS, [a, b, c]) == Some((days as usize + 3) % 7);
+    has_right_name.then_some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 
 /// Parses a date whose year has four digits.
@@ -50,6 +120,9 @@ fn parse_full_year(text: &str) -> Option<u64> {
         httpdate::parse_http_date(&modern).ok().map(|_| 0)
     })
 }
+
+/// The days from the first of March of the year 0 to the first of January 1970.
+const DAYS_FROM_YEAR_0_TO_1970: u64 = 719_468;
 
 const DAYS: [&str; 7] = [
     "Monday",
@@ -121,6 +194,31 @@ impl<'a> Rfc850<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_quick_parser_agrees_with_the_general_one() {
+        // Primes apart, so that all days, months and times of day occur.
+        let dates = (0..LAST_SECOND).step_by(86_400 * 37 + 5_077);
+        let mut quick = 0;
+        for unix_secs in dates {
+            let date = http_date(unix_secs);
+            let fixdate = date.as_bytes().try_into().expect("29 bytes");
+            if let Some(parsed) = parse_fixdate(fixdate) {
+                assert_eq!(parsed, unix_secs, "{date}");
+                quick += 1;
+            }
+            // Each byte changed: what the quick parser accepts, the general one does too.
+            for at in 0..DATE_LEN {
+                let mut wrong: [u8; DATE_LEN] = *fixdate;
+                wrong[at] = wrong[at].wrapping_add((unix_secs % 7) as u8 + 1);
+                if let Some(parsed) = parse_fixdate(&wrong) {
+                    let text = std::str::from_utf8(&wrong).expect("ASCII");
+                    assert_eq!(parse_full_year(text), Some(parsed), "{text}");
+                }
+            }
+        }
+        assert!(quick > 70_000, "{quick}");
+    }
 
     #[test]
     fn a_date_has_29_bytes_to_the_last_that_can_be_written() {

@@ -96,6 +96,8 @@ pub struct RequestHead<'b, 's> {
     pub has_range: bool,
     /// Whether there is an Accept-Encoding field (RFC 9110 section 12.5.3).
     pub has_accept_encoding: bool,
+    /// The value of the Accept-Encoding field, if it has a single line.
+    pub only_accept_encoding: Option<&'b [u8]>,
     /// Every field line.
     pub fields: Fields<'b, 's>,
     /// The request line without its CRLF, for the access log.
@@ -308,6 +310,8 @@ struct KnownFields {
     is_conditional: bool,
     has_range: bool,
     has_accept_encoding: bool,
+    /// The only line of that field; `None` if there are several.
+    only_accept_encoding: Option<FieldSpan>,
 }
 
 impl KnownFields {
@@ -331,7 +335,11 @@ impl KnownFields {
             10 if is("connection") => self.take_connection(value),
             13 if is("if-none-match") => self.is_conditional = true,
             14 if is("content-length") => return self.framing.content_length(value),
-            15 if is("accept-encoding") => self.has_accept_encoding = true,
+            15 if is("accept-encoding") => {
+                let is_first = !self.has_accept_encoding;
+                self.has_accept_encoding = true;
+                self.only_accept_encoding = is_first.then_some(*span);
+            }
             16 if is("proxy-connection") => self.proxy_connection = true,
             17 if is("transfer-encoding") => {
                 if version == Version::Http10 {
@@ -405,6 +413,7 @@ impl KnownFields {
             is_conditional: self.is_conditional,
             has_range: self.has_range,
             has_accept_encoding: self.has_accept_encoding,
+            only_accept_encoding: self.only_accept_encoding.and_then(|it| fields.value_at(it)),
             fields,
             request_line: line.text,
             needs_secure_connection: line.needs_secure_connection,

@@ -188,7 +188,7 @@ fn preferred_coding(head: &RequestHead<'_, '_>) -> Coding {
     if !head.has_accept_encoding {
         return Coding::Identity;
     }
-    let accepted = accepted_codings(&head.fields);
+    let accepted = accepted_codings(head);
     accepted
         .as_slice()
         .first()

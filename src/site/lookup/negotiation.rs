@@ -53,7 +53,7 @@ impl Lookup {
         if !head.has_accept_encoding {
             return Ok(Some(&entry.representation));
         }
-        let accepted = accepted_codings(&head.fields);
+        let accepted = accepted_codings(head);
         let variant = self.negotiate(file, accepted, may_block, now)?;
         Ok(Some(variant.unwrap_or(&entry.representation)))
     }

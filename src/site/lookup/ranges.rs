@@ -55,7 +55,7 @@ impl Lookup {
         now: Now,
     ) -> Result<Option<&'e Representation>, WouldBlock> {
         let FileWithVariants { entry, variants } = file;
-        let accepted = accepted_codings(&head.fields);
+        let accepted = accepted_codings(head);
         let codings = || accepted.compressed().iter().copied();
         let in_coding = |coding| {
             let only = AcceptedCodings::only(coding);
