@@ -75,8 +75,11 @@
 //! A turn sees one configuration from its start to its end. A reload puts another one in force
 //! ([`server::reload`]), which each thread takes over before its next turn.
 //!
-//! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares files in memory with the
-//! disk, so that no request waits for that. One thread writes the access log and one standard error
+//! A file that the cache does not have is mostly in the kernel's memory. Any thread loads it from there
+//! ([`site::disk::SearchRoot`]), the event loop too; only what needs the disk is left to the workers.
+//!
+//! The other threads: a *revalidator* ([`site::memory::Revalidator`]) compares cached files with the disk, so
+//! that no request waits for that. One thread writes the access log and one standard error
 //! ([`server::line_writer`]), so that no thread waits for their readers. One waits for SIGINT
 //! ([`server::interrupt`]), so that a stuck thread cannot hold up the end. One reloads the configuration,
 //! and one looks for renewed certificates. One answers the operator ([`admin`]) and only reads what the

@@ -88,6 +88,10 @@ pub struct Dispatcher<S: System> {
     is_own_queue_closed: bool,
     /// When the access log lines collected by this thread are due to be flushed.
     log_flush_due_at: Option<Millis>,
+    /// When this round began, in microseconds.
+    round_began: u64,
+    /// How often files were loaded from the kernel's memory until the last round.
+    cached_uses: u64,
 }
 
 impl<S: System> Dispatcher<S> {
@@ -119,6 +123,8 @@ impl<S: System> Dispatcher<S> {
             own_queue: VecDeque::with_capacity(READY_PER_WORKER),
             is_own_queue_closed: false,
             log_flush_due_at: None,
+            round_began: 0,
+            cached_uses: 0,
             shared,
         }
     }
@@ -157,6 +163,7 @@ impl<S: System> Dispatcher<S> {
     /// a byte that has arrived beats a deadline.
     pub fn round(&mut self, sample: Sample, system: &S) -> NextPoll {
         self.now = self.turn_runner.begin(sample);
+        self.round_began = sample.micros;
         let now = self.now;
         self.accept_ready(now, system);
         self.close_retired(now, system);
@@ -338,7 +345,8 @@ impl<S: System> Dispatcher<S> {
     /// go to the workers, and workers are woken to help if many connections are ready.
     fn serve(&mut self) {
         let start = self.now.monotonic;
-        for turns in 0..TURNS_PER_POLL {
+        let mut turns = 0;
+        while turns < TURNS_PER_POLL {
             let Some(queued) = self.take() else {
                 break;
             };
@@ -351,12 +359,34 @@ impl<S: System> Dispatcher<S> {
                 }
             }
             self.run(queued, self.now);
+            turns += 1;
         }
-        self.turn_runner.end();
+        let ended = self.turn_runner.end();
         let now = self.now.monotonic;
+        self.note_round(turns as u64, ended);
         self.log_flush_due_at = self.turn_runner.log_flush_due_at(now);
         if self.log_flush_due_at.is_some_and(|due| now >= due) {
             self.flush_log();
+        }
+    }
+
+    /// Notes how long the turns of this round took, if they may have opened files. `ended` is the time in
+    /// microseconds after the last of them.
+    fn note_round(&mut self, turns: u64, ended: Option<u64>) {
+        let active = self.turn_runner.active();
+        let Some(access) = active.context.sites.cached_access() else {
+            return;
+        };
+        let uses_before = std::mem::replace(&mut self.cached_uses, access.uses());
+        let Some(ended) = ended.filter(|_| self.cached_uses != uses_before) else {
+            return;
+        };
+        let micros = ended.saturating_sub(self.round_began);
+        if access.note_round(turns, micros, self.now.monotonic) {
+            log::warn!(
+                "files that the kernel has in memory take long to open, perhaps because a program must permit \
+                 it (fanotify): only workers open files in the next minute"
+            );
         }
     }
 

@@ -115,10 +115,15 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
     }
 
     /// Reads the clock for responses that are not counted yet, if there are any.
-    pub fn end(&mut self) {
-        if self.buffers.timer.has_begun() {
-            self.buffers.count_responses(self.shared.clock.micros());
-        }
+    /// Returns the time that was read, in microseconds.
+    pub fn end(&mut self) -> Option<u64> {
+        let micros = self
+            .buffers
+            .timer
+            .has_begun()
+            .then(|| self.shared.clock.micros())?;
+        self.buffers.count_responses(micros);
+        Some(micros)
     }
 
     /// Ends a connection whose socket the kernel cannot watch.

@@ -48,6 +48,8 @@ fn the_combined_format_has_referer_and_user_agent() {
     let server = logging_with(&site, &log, "format = 'combined'\nhost = true", "");
     let mut client = server.connect();
     client.ask_with("GET", "/ten", FIELDS);
+    // Another thread may answer the second request, and write its line earlier.
+    until("the line is in the file", || lines(&log).len() == 1);
     client.get("/ten");
     until("the lines are in the file", || lines(&log).len() == 2);
     let lines = lines(&log);
