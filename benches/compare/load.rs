@@ -87,7 +87,7 @@ function init(arguments) math.randomseed(seed) end
 function request()
     local page = math.random(0, PAGES - 1)
     local path = string.format('/pages/%04d/%03d.html', math.floor(page / PER_DIRECTORY), page % PER_DIRECTORY)
-    return 'GET ' .. path .. ' HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    return 'GET ' .. path .. ' HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n'
 end
 ";
 

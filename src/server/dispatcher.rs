@@ -35,6 +35,7 @@ use crate::clock::{Millis, Now, Sample};
 use crate::connection::ownership::OwnershipState;
 use crate::connection::server_context::Mode;
 use crate::site::MayBlock;
+use crate::site::waiting::RoundWatch;
 
 /// Turns that the loop runs between two polls at most.
 const TURNS_PER_POLL: usize = 1024;
@@ -90,8 +91,7 @@ pub struct Dispatcher<S: System> {
     log_flush_due_at: Option<Millis>,
     /// When this round began, in microseconds.
     round_began: u64,
-    /// How often files were loaded from the kernel's memory until the last round.
-    cached_uses: u64,
+    round_watch: RoundWatch,
 }
 
 impl<S: System> Dispatcher<S> {
@@ -124,7 +124,7 @@ impl<S: System> Dispatcher<S> {
             is_own_queue_closed: false,
             log_flush_due_at: None,
             round_began: 0,
-            cached_uses: 0,
+            round_watch: RoundWatch::default(),
             shared,
         }
     }
@@ -374,18 +374,15 @@ impl<S: System> Dispatcher<S> {
     /// microseconds after the last of them.
     fn note_round(&mut self, turns: u64, ended: Option<u64>) {
         let active = self.turn_runner.active();
-        let Some(access) = active.context.sites.cached_access() else {
-            return;
-        };
-        let uses_before = std::mem::replace(&mut self.cached_uses, access.uses());
-        let Some(ended) = ended.filter(|_| self.cached_uses != uses_before) else {
+        let (Some(access), Some(ended)) = (active.context.sites.cached_access(), ended) else {
             return;
         };
         let micros = ended.saturating_sub(self.round_began);
-        if access.note_round(turns, micros, self.now.monotonic) {
+        let now = self.now.monotonic;
+        if self.round_watch.note(access, turns, micros, now) {
             log::warn!(
                 "files that the kernel has in memory take long to open, perhaps because a program must permit \
-                 it (fanotify): only workers open files in the next minute"
+                 it (fanotify): only workers open files for a while"
             );
         }
     }

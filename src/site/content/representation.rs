@@ -192,6 +192,9 @@ impl Representation {
             && own < unix_secs
         {
             self.fields = self.fields_dated(unix_secs);
+            // So the old fields are not kept for the tag. A date always has 29 bytes: the offsets stay valid.
+            let tag = etag_range(self.last_modified_end, self.etag_end);
+            self.etag = self.etag.map(|_| self.fields.slice(tag));
             self.last_modified = Some(unix_secs);
         }
         self
@@ -238,7 +241,7 @@ impl Representation {
             validators_len: ends[2],
             content_type_end: ends[3],
             content_lines_end: ends[4],
-            etag: etag.map(|_| fields.slice(ends[0] + "ETag: ".len()..ends[1] - "\r\n".len())),
+            etag: etag.map(|_| fields.slice(etag_range(ends[0], ends[1]))),
             fields,
             last_modified,
             content,
@@ -359,6 +362,11 @@ impl Representation {
         };
         content + shared_allocation(self.fields.len())
     }
+}
+
+/// The range of the tag in an ETag line with this start and this end.
+fn etag_range(start: usize, end: usize) -> Range<usize> {
+    start + "ETag: ".len()..end - "\r\n".len()
 }
 
 /// The memory of [`Bytes`] of this length that have been cloned.

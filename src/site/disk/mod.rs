@@ -24,5 +24,5 @@ pub use name::Name;
 pub use path_probe::{PathProbe, ProbeScope};
 pub use reading::{ConsistentReader, ReadFile, ReadLimits};
 pub use resolve::{LinkPolicy, OpenError, Resolver};
-pub use root::{CachedAccessKind, RESOLVE_EVERY_MILLIS, Root, RootDirectory};
+pub use root::{AccessTimes, CachedAccessKind, RESOLVE_EVERY_MILLIS, Root, RootDirectory};
 pub use search_root::{OpenedFile, SearchRoot};

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{FsWord, Mode, OFlags};
+use rustix::fs::{FsWord, Mode, OFlags, StatVfsMountFlags};
 
 use crate::clock::Millis;
 use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlockOnDisk};
@@ -28,11 +28,22 @@ const LOCAL_DISKS: [FsWord; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010]
 /// A file system in memory.
 const TMPFS: FsWord = 0x0102_1994;
 
+/// When a file system sets the access time (atime) of a file that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessTimes {
+    /// Never: noatime in mount(8).
+    Never,
+    /// After a change of the file, and once a day: relatime.
+    Relative,
+    /// At each read.
+    Always,
+}
+
 /// How a file system is used without waiting for a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CachedAccessKind {
-    /// The file system reports what it would have to wait for.
-    OnDisk,
+    /// The file system reports what it would have to wait for, except for the access times that it sets.
+    OnDisk(AccessTimes),
     /// There is nothing to wait for: the files are memory, like that of the process.
     InMemory,
 }
@@ -87,7 +98,8 @@ impl Root {
             rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK,
             rustix::fs::AtFlags::empty(),
         )?;
-        let directory = RootDirectory::open(path, 0)?;
+        let mut directory = RootDirectory::open(path, 0)?;
+        directory.cached_access = cached_access(&directory.fd);
         Ok(Root {
             path: path.to_owned(),
             current: RwLock::new(ResolvedRoot {
@@ -188,6 +200,7 @@ impl Root {
                 self.path.display()
             );
             found.generation = known.generation + 1;
+            found.cached_access = cached_access(&found.fd);
             self.generation.store(found.generation, Ordering::Release);
             current.directory = Arc::new(found);
         }
@@ -202,7 +215,7 @@ impl RootDirectory {
         Ok(RootDirectory {
             generation,
             device: stat.st_dev,
-            cached_access: cached_access(&fd),
+            cached_access: None,
             inode: stat.st_ino,
             fd,
         })
@@ -213,12 +226,22 @@ impl RootDirectory {
 /// network, or in user space, may ask its server at each open, whatever the kernel knows.
 fn cached_access(directory: &OwnedFd) -> Option<CachedAccessKind> {
     let kind = rustix::fs::fstatfs(directory).ok()?.f_type;
-    match kind {
-        TMPFS => Some(CachedAccessKind::InMemory),
-        kind => LOCAL_DISKS
-            .contains(&kind)
-            .then_some(CachedAccessKind::OnDisk),
+    if kind == TMPFS {
+        return Some(CachedAccessKind::InMemory);
     }
+    if !LOCAL_DISKS.contains(&kind) {
+        return None;
+    }
+    let flags = rustix::fs::fstatvfs(directory).ok()?.f_flag;
+    Some(CachedAccessKind::OnDisk(
+        if flags.intersects(StatVfsMountFlags::NOATIME | StatVfsMountFlags::RDONLY) {
+            AccessTimes::Never
+        } else if flags.contains(StatVfsMountFlags::RELATIME) {
+            AccessTimes::Relative
+        } else {
+            AccessTimes::Always
+        },
+    ))
 }
 
 #[cfg(test)]

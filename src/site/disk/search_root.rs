@@ -14,7 +14,12 @@ use rustix::io::Errno;
 use super::identity::Identity;
 use super::path_probe::{PathProbe, ProbeScope};
 use super::resolve::{BENEATH, LinkPolicy, OPEN_FLAGS, OpenError, Resolver};
-use super::root::{CachedAccessKind, RootDirectory};
+use super::root::{AccessTimes, CachedAccessKind, RootDirectory};
+use crate::clock::Now;
+
+/// The age of an atime at which a read sets it again, in seconds: a day, less the minute by which `now` may be
+/// late.
+const RELATIME_SECS: u64 = 24 * 60 * 60 - 60;
 
 /// A directory in which a lookup opens and probes names.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct OpenedFile {
     pub identity: Identity,
     /// Its type.
     pub file_type: FileType,
+    /// atime, in seconds and nanoseconds since 1970.
+    pub accessed: (i64, i64),
     /// Whether reading it must not wait for the disk.
     pub is_cached_only: bool,
 }
@@ -89,7 +96,7 @@ impl<'d> SearchRoot<'d> {
             self.resolver.open(self.directory.fd.as_fd(), path)?
         };
         let mut opened = OpenedFile::of(file)?;
-        let is_on_disk = self.directory.cached_access == Some(CachedAccessKind::OnDisk);
+        let is_on_disk = self.directory.cached_access != Some(CachedAccessKind::InMemory);
         opened.is_cached_only = self.is_cached_only() && is_on_disk;
         Ok(opened)
     }
@@ -102,6 +109,11 @@ impl<'d> SearchRoot<'d> {
                 LinkPolicy::Never => BENEATH.union(ResolveFlags::NO_SYMLINKS),
                 LinkPolicy::Anywhere => ResolveFlags::NO_MAGICLINKS,
             };
+        // Under that policy the kernel does not keep a path below the root. The resolver refuses these.
+        if path.starts_with(b"/") || path.windows(2).any(|pair| pair == b"..") {
+            self.probe.note_disk();
+            return Err(OpenError::Exhausted);
+        }
         let root = &self.directory.fd;
         match rustix::fs::openat2(root, path, OPEN_FLAGS, Mode::empty(), resolve) {
             Ok(file) => Ok(file.into()),
@@ -116,6 +128,23 @@ impl<'d> SearchRoot<'d> {
 }
 
 impl OpenedFile {
+    /// Whether reading the file at `now` sets its atime. That is a write, for which the file system may wait.
+    #[must_use]
+    pub fn is_read_noted(&self, times: AccessTimes, now: Now) -> bool {
+        let (seconds, _) = self.accessed;
+        match times {
+            AccessTimes::Never => false,
+            AccessTimes::Always => true,
+            // As relatime in mount(8).
+            AccessTimes::Relative => {
+                let is_old = |secs: u64| now.unix_secs.saturating_sub(secs) >= RELATIME_SECS;
+                self.accessed <= self.identity.modified()
+                    || self.accessed <= self.identity.changed()
+                    || u64::try_from(seconds).map_or(true, is_old)
+            }
+        }
+    }
+
     /// Describes `file`. Reading it may wait for the disk.
     ///
     /// # Errors
@@ -125,6 +154,7 @@ impl OpenedFile {
         Ok(OpenedFile {
             identity: Identity::of_stat(&stat),
             file_type: FileType::from_raw_mode(stat.st_mode),
+            accessed: (stat.st_atime, stat.st_atime_nsec.cast_signed()),
             file,
             is_cached_only: false,
         })

@@ -5,9 +5,11 @@
 
 use super::opening::Lookup;
 use crate::clock::{Millis, Now};
-use crate::site::disk::{OpenError, OpenedFile, ProbeScope, RootDirectory, SearchRoot};
+use crate::site::disk::{
+    CachedAccessKind, OpenError, OpenedFile, ProbeScope, RootDirectory, SearchRoot,
+};
 use crate::site::memory::{Absence, LookupResult, Memory, SitePath};
-use crate::site::waiting::FirstSlice;
+use crate::site::waiting::{FirstSlice, MayBlock};
 
 /// The largest file that is loaded while other connections wait for the thread, in bytes. That takes about
 /// 30 microseconds.
@@ -32,13 +34,22 @@ impl Lookup {
     /// Checks that the lookup may load `opened`.
     ///
     /// # Errors
-    /// An absence that is not lasting if the load would take long, and the lookup is restricted to the kernel's
-    /// memory.
-    pub(super) fn check_size(
+    /// An absence that is not lasting if the lookup is restricted to the kernel's memory, and the load would take
+    /// long or write to the disk.
+    pub(super) fn check_load(
         search_root: &SearchRoot<'_>,
         opened: &OpenedFile,
+        now: Now,
     ) -> Result<(), Absence> {
-        if search_root.is_cached_only() && opened.identity.size() > MAX_CACHED_BYTES {
+        if !search_root.is_cached_only() {
+            return Ok(());
+        }
+        let writes = match search_root.directory().cached_access {
+            Some(CachedAccessKind::OnDisk(times)) => opened.is_read_noted(times, now),
+            Some(CachedAccessKind::InMemory) => false,
+            None => true,
+        };
+        if writes || opened.identity.size() > MAX_CACHED_BYTES {
             return Err(NEEDS_DISK);
         }
         Ok(())
@@ -49,8 +60,13 @@ impl Lookup {
         &self,
         memory: &Memory,
         key: SitePath<'_>,
+        may_block: MayBlock,
         now: Now,
     ) -> Option<LookupResult> {
+        // The entry that makes room may be a large file, whose close may take seconds.
+        if may_block == MayBlock::Never && memory.files.may_evict_descriptor() {
+            return None;
+        }
         let directory = self.root.directory();
         let search_root = self.cached_search_root(&directory, now.monotonic)?;
         let loaded = self.begin(&search_root, key, now).and_then(|mut load| {

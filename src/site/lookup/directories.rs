@@ -8,6 +8,9 @@ use crate::site::content::is_sidecar_path;
 use crate::site::disk::{IdentitySnapshot, OpenedFile, SearchRoot};
 use crate::site::memory::{DirectoryEntry, Freshness, FreshnessState, Memory, SitePath};
 
+/// The time after which the names of a directory that may have sidecars are read again, in milliseconds.
+const READ_AGAIN_MILLIS: u64 = 10_000;
+
 /// The largest number of names that are read of a directory, which takes two milliseconds.
 const MAX_NAMES: usize = 8_192;
 
@@ -24,11 +27,15 @@ impl Lookup {
         let Some(memory) = &self.memory else {
             return true;
         };
-        if let Some(known) = self.knows_sidecars(search_root, name, now.monotonic) {
+        // Other file systems may not keep the mtime of a directory.
+        if search_root.directory().cached_access.is_none() {
+            return true;
+        }
+        if let Some(known) = self.knows_sidecars(search_root, name, false, now.monotonic) {
             return known;
         }
         let key = self.key(directory_of(name));
-        if memory.directories.is_worth_reading(key) {
+        if memory.directories.is_worth_reading(key, now.monotonic) {
             if search_root.is_cached_only() {
                 search_root.probe().note_disk();
             } else {
@@ -39,20 +46,29 @@ impl Lookup {
     }
 
     /// Notes that the sidecars of the file `name` were looked up, one by one.
-    pub(super) fn note_sidecar_lookup(&self, search_root: &SearchRoot<'_>, name: &[u8]) {
+    pub(super) fn note_sidecar_lookup(
+        &self,
+        search_root: &SearchRoot<'_>,
+        name: &[u8],
+        now: Millis,
+    ) {
         // Another thread repeats a lookup that needs the disk.
         if let Some(memory) = &self.memory
             && search_root.is_answer_certain()
         {
-            memory.directories.note_load(self.key(directory_of(name)));
+            memory
+                .directories
+                .note_load(self.key(directory_of(name)), now);
         }
     }
 
-    /// What is known about the directory of the file `name`: whether it may have sidecars.
+    /// What is known about the directory of the file `name`: whether it may have sidecars. If `is_compared`, the
+    /// directory is looked at, however short ago that was done, because the result will be used for longer.
     pub(super) fn knows_sidecars(
         &self,
         search_root: &SearchRoot<'_>,
         name: &[u8],
+        is_compared: bool,
         now: Millis,
     ) -> Option<bool> {
         let known = &self.memory.as_ref()?.directories;
@@ -60,19 +76,22 @@ impl Lookup {
         let entry = known.find(self.key(directory))?;
         let generation = search_root.directory().generation;
         let freshness = &entry.freshness;
-        match freshness.state(generation, now, self.revalidate_millis) {
-            FreshnessState::Fresh => return Some(entry.may_have_sidecars),
-            FreshnessState::Stale => {
+        let state = freshness.state(generation, now, self.revalidate_millis);
+        if state != FreshnessState::Invalid {
+            if entry.may_have_sidecars {
+                // Its files are looked up one by one, whatever has changed. After a while its names are read again.
+                if freshness.age_millis(now) < READ_AGAIN_MILLIS {
+                    return Some(true);
+                }
+            } else if state == FreshnessState::Fresh && !is_compared {
+                return Some(false);
+            } else {
                 let identity = search_root.probe().identity(directory);
-                let is_current = |snapshot: &IdentitySnapshot| {
-                    identity.is_some_and(|identity| snapshot.is_current(&identity))
-                };
-                if entry.snapshot.as_ref().is_some_and(is_current) {
+                if identity.is_some_and(|identity| entry.snapshot.is_current(&identity)) {
                     freshness.confirm(now);
-                    return Some(entry.may_have_sidecars);
+                    return Some(false);
                 }
             }
-            FreshnessState::Invalid => {}
         }
         // If the disk was needed for the comparison, the directory may be as before.
         if search_root.is_answer_certain() {
@@ -89,22 +108,29 @@ impl Lookup {
         key: SitePath<'_>,
         now: Now,
     ) -> bool {
+        let root = search_root.directory();
         let read = || {
             let opened = search_root.open(key.path).ok()?;
             let has_sidecars = has_sidecar_names(&opened)?;
             let snapshot = IdentitySnapshot::new(opened.identity, now);
             let after = OpenedFile::of(opened.file).ok()?.identity;
-            // A name may have been added meanwhile, or may be added without a change of mtime.
-            let may_have_sidecars = has_sidecars || !snapshot.is_current(&after);
-            Some((snapshot, may_have_sidecars))
+            // A name may have been added meanwhile, or may be added without a change of mtime. A file system that is
+            // mounted below the root may not keep the mtime.
+            let is_settled = snapshot.is_current(&after) && after.device() == root.device;
+            Some((snapshot, has_sidecars || !is_settled))
         };
-        let (snapshot, may_have_sidecars) = read().unzip();
-        let may_have_sidecars = may_have_sidecars.unwrap_or(true);
-        let generation = search_root.directory().generation;
+        // A directory may be searched but not read.
+        let unread = || {
+            let identity = search_root.probe().identity(key.path)?;
+            Some((IdentitySnapshot::new(identity, now), true))
+        };
+        let Some((snapshot, may_have_sidecars)) = read().or_else(unread) else {
+            return true;
+        };
         let entry = DirectoryEntry {
             snapshot,
             may_have_sidecars,
-            freshness: Freshness::new(generation, now.monotonic),
+            freshness: Freshness::new(root.generation, now.monotonic),
         };
         memory.directories.keep(key, entry);
         may_have_sidecars

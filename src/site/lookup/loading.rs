@@ -78,7 +78,7 @@ impl Lookup {
     /// Begins to read the `opened` file of `target`, and looks up its sidecars.
     fn begin_file(&self, target: LoadTarget<'_>, opened: OpenedFile) -> Result<FileLoad, Absence> {
         let LoadTarget { key, name, now, .. } = target;
-        Lookup::check_size(target.search_root, &opened)?;
+        Lookup::check_load(target.search_root, &opened, now)?;
         let text = String::from_utf8_lossy(name);
         let coding = self.encoded_names.coding(&text);
         let is_plain = coding == Coding::Identity;
@@ -188,7 +188,7 @@ impl Lookup {
             verdicts: self.memory.as_deref().map(|memory| &*memory.verdicts),
         };
         let sidecars = Sidecars::find(target.search_root, original, verification, target.now);
-        self.note_sidecar_lookup(target.search_root, target.name);
+        self.note_sidecar_lookup(target.search_root, target.name, target.now.monotonic);
         for coding in sidecars.iter().flat_map(Sidecars::too_old) {
             let path = sidecar_path(target.name, coding);
             self.unused_sidecars.warn(

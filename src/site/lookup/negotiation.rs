@@ -240,6 +240,8 @@ impl Lookup {
         let Some(permit) = memory.permits.take() else {
             return Ok(None);
         };
+        // The request is repeated, and must meet the entry that has the variant by then.
+        memory.files.admit(Arc::clone(entry));
         let memory = Arc::clone(memory);
         let job = VariantLoadJob { load, memory };
         Err(WouldBlock::InFlight(leader.leave(job, permit)))

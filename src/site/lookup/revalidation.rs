@@ -288,7 +288,7 @@ impl Lookup {
             .is_some_and(|identity| entry.representation.is_current(&identity))
             && sidecars.is_none_or(|seen| {
                 let has_none = seen.is_empty()
-                    && self.knows_sidecars(search_root, &entry.path, now) == Some(false);
+                    && self.knows_sidecars(search_root, &entry.path, true, now) == Some(false);
                 has_none || seen.are_current(&entry.path, probe)
             })
             && !earlier.any(|name| probe.is_file(&name))

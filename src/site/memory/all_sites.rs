@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cache::{FileCache, FileEntry, KeptSitePath, SitePath};
+use super::cache::{FileCache, FileEntry};
 use super::compressor::Compressor;
 use super::directories::DirectoryCache;
 use super::freshness::Freshness;
@@ -10,6 +10,7 @@ use super::lookup_counts::{LookupCounts, LookupKind};
 use super::negative_cache::{NegativeCache, NegativeEntry};
 use super::revalidators::Revalidators;
 use super::sidecar_verifier::SidecarVerifier;
+use super::site_path::{KeptSitePath, SitePath};
 use crate::config;
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{Representation, VerdictCache};

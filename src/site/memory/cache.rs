@@ -6,11 +6,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quick_cache::Equivalent;
-
 use super::encoded_variants::EncodedVariants;
 use super::freshness::Freshness;
 use super::newcomers::Newcomers;
+use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
 use crate::site::content::{Content, Representation, Sidecars, allocation, compress};
@@ -76,6 +75,14 @@ impl FileEntry {
         Some(self.representation.variant(coding, encoded))
     }
 
+    /// Whether the entry keeps a file open.
+    #[must_use]
+    pub fn has_descriptor(&self) -> bool {
+        let variants = self.variants.iter().flat_map(|variants| variants.ready());
+        let mut all = std::iter::once(&self.representation).chain(variants);
+        all.any(|it| matches!(it.content, Content::Descriptor(..)))
+    }
+
     /// The weight of the entry in the cache, if an open file weighs `descriptor`.
     fn weight(&self, descriptor: u64) -> u64 {
         let variants = self.variants.iter().flat_map(|variants| variants.ready());
@@ -85,7 +92,7 @@ impl FileEntry {
         let own = [
             allocation(ARC_COUNTS_BYTES + size_of::<FileEntry>()),
             // In the entry, and as the key in the cache.
-            2 * allocation(self.key.path.len()),
+            2 * allocation(self.key.path_bytes() as usize),
             allocation(self.path.capacity()),
             weight_of(&self.representation, descriptor),
             self.sidecars.as_ref().map_or(0, Sidecars::allocated),
@@ -125,6 +132,8 @@ pub struct FileCache {
     weighing: Mutex<()>,
     newcomers: Newcomers,
     is_full: AtomicBool,
+    /// Whether an entry that keeps a file open was ever cached.
+    has_descriptors: AtomicBool,
     /// The number of calls of [`keep`](FileCache::keep).
     loads: AtomicU64,
 }
@@ -147,6 +156,7 @@ impl FileCache {
             weighing: Mutex::new(()),
             newcomers,
             is_full: AtomicBool::new(false),
+            has_descriptors: AtomicBool::new(false),
             loads: AtomicU64::new(0),
         }
     }
@@ -157,8 +167,7 @@ impl FileCache {
         self.entries.get(&path).map(|kept| kept.entry)
     }
 
-    /// Keeps `entry`, unless it is too large, or the cache is full and does not
-    /// [admit](Newcomers::admit) it.
+    /// Keeps `entry`, unless it is too large, or the cache is full and its [rule](Newcomers) refuses it.
     pub fn keep(&self, entry: Arc<FileEntry>) {
         let loads = self.loads.fetch_add(1, Ordering::Relaxed);
         if loads.is_multiple_of(LOADS_PER_WEIGHING) {
@@ -166,11 +175,23 @@ impl FileCache {
             self.is_full
                 .store(self.entries.weight() >= full, Ordering::Relaxed);
         }
-        if self.is_full.load(Ordering::Relaxed) && !self.newcomers.admit(&entry.key) {
+        let loaded_at = entry.freshness.checked_at();
+        if self.is_full.load(Ordering::Relaxed) && !self.newcomers.admit(&entry.key, loaded_at) {
             return;
         }
+        self.admit(entry);
+    }
+
+    /// Keeps `entry`, unless it is too large.
+    pub fn admit(&self, entry: Arc<FileEntry>) {
         let key = entry.key.clone();
         self.entries.insert(key, self.weigh(entry));
+    }
+
+    /// Whether another entry may evict one that keeps a file open.
+    #[must_use]
+    pub fn may_evict_descriptor(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed) && self.has_descriptors.load(Ordering::Relaxed)
     }
 
     /// Fills in the variant of `entry` in `coding` with the result of `make`, unless it is filled in
@@ -218,6 +239,9 @@ impl FileCache {
     }
 
     fn weigh(&self, entry: Arc<FileEntry>) -> WeightedEntry {
+        if entry.has_descriptor() {
+            self.has_descriptors.store(true, Ordering::Relaxed);
+        }
         let weight = entry.weight(self.descriptor_weight);
         WeightedEntry { entry, weight }
     }
@@ -235,59 +259,6 @@ impl HasWeight<KeptSitePath> for WeightedEntry {
     }
 }
 
-/// A decoded and normalised request path, with the number of its site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SitePath<'p> {
-    /// The number of the site times [`CodingPolicy::NUMBERS`](crate::site::rules::CodingPolicy::NUMBERS),
-    /// plus the number of the coding policy. The default site has the number 0; the hosts follow in order.
-    pub site: u32,
-    /// The path, with its leading slash.
-    pub path: &'p [u8],
-}
-
-/// An owned [`SitePath`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KeptSitePath {
-    // The derived `Hash` covers the fields in their order. A lookup by `SitePath` finds the entry only if both
-    // types hash alike, so `KeptSitePath` has the fields of `SitePath` in the same order.
-    site: u32,
-    path: Box<[u8]>,
-}
-
-impl SitePath<'_> {
-    /// Returns an owned copy.
-    #[must_use]
-    pub fn keep(&self) -> KeptSitePath {
-        KeptSitePath {
-            site: self.site,
-            path: self.path.into(),
-        }
-    }
-}
-
-impl KeptSitePath {
-    /// Returns the borrowed path, for lookups.
-    #[must_use]
-    pub fn site_path(&self) -> SitePath<'_> {
-        SitePath {
-            site: self.site,
-            path: &self.path,
-        }
-    }
-
-    /// The length of the path in bytes.
-    #[must_use]
-    pub fn path_bytes(&self) -> u64 {
-        self.path.len() as u64
-    }
-}
-
-impl Equivalent<KeptSitePath> for SitePath<'_> {
-    fn equivalent(&self, kept: &KeptSitePath) -> bool {
-        self.site == kept.site && self.path == &*kept.path
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +266,6 @@ mod tests {
     use crate::config::EtagSource;
     use crate::site::content::{LoadLimits, Metadata};
     use crate::site::disk::{DescriptorBudget, MAX_CACHED_FILES, ReadLimits};
-    use std::hash::BuildHasher;
     use std::io::Write;
 
     fn at(path: &[u8]) -> SitePath<'_> {
@@ -391,7 +361,12 @@ mod tests {
         assert!(left * 10 > popular.len() * 9, "{left} of {}", popular.len());
         // A file that is asked for again is admitted.
         keep(50_000);
-        keep(50_000);
+        let again = entry_for(at(&50_000_u32.to_be_bytes()), &[0; 500], 1_000);
+        let again = FileEntry {
+            freshness: Freshness::new(0, Millis(1_000)),
+            ..again
+        };
+        kept(&cache, again);
         assert!(is_cached(&50_000));
     }
 
@@ -461,21 +436,5 @@ mod tests {
         let new = kept(&cache, load());
         cache.fill(&old, Coding::Zstd, || old.compress(Coding::Zstd));
         assert!(Arc::ptr_eq(&new, &cache.find(at(b"/a")).expect("kept")));
-    }
-
-    #[test]
-    fn an_owned_path_is_found_by_a_borrowed_one_and_only_in_its_site() {
-        let path = SitePath {
-            site: 1,
-            path: b"/a",
-        };
-        let kept = path.keep();
-        let hasher = std::hash::RandomState::new();
-        assert_eq!(hasher.hash_one(path), hasher.hash_one(&kept));
-        assert!(path.equivalent(&kept));
-        assert_eq!(kept.site_path(), path);
-        for (site, path) in [(0, &b"/a"[..]), (1, b"/b")] {
-            assert!(!SitePath { site, path }.equivalent(&kept));
-        }
     }
 }

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use super::cache::{KeptSitePath, SitePath};
 use super::freshness::Freshness;
 use super::newcomers::Newcomers;
+use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
+use crate::clock::Millis;
 use crate::site::content::allocation;
 use crate::site::disk::IdentitySnapshot;
 
@@ -25,8 +26,8 @@ const SHARD_BYTES: u64 = 128 * 1024;
 /// What was found in a directory.
 #[derive(Debug)]
 pub struct DirectoryEntry {
-    /// The directory when its names were read; `None` if that was not possible.
-    pub snapshot: Option<IdentitySnapshot>,
+    /// The directory when its names were read.
+    pub snapshot: IdentitySnapshot,
     /// Whether a name in it may be that of a sidecar. Also true if the names were not all read.
     pub may_have_sidecars: bool,
     /// When the names were read or the directory was compared.
@@ -64,13 +65,13 @@ impl DirectoryCache {
     /// Whether it is worth reading the names of the directory at `path`, because a load in it was noted
     /// lately.
     #[must_use]
-    pub fn is_worth_reading(&self, path: SitePath<'_>) -> bool {
-        self.newcomers.knows(&path)
+    pub fn is_worth_reading(&self, path: SitePath<'_>, now: Millis) -> bool {
+        self.newcomers.knows(&path, now)
     }
 
     /// Notes a load in the directory at `path`, which is not known.
-    pub fn note_load(&self, path: SitePath<'_>) {
-        let _ = self.newcomers.admit(&path);
+    pub fn note_load(&self, path: SitePath<'_>, now: Millis) {
+        let _ = self.newcomers.admit(&path, now);
     }
 
     /// Keeps the entry for the directory at `path`.

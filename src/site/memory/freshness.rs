@@ -51,6 +51,12 @@ impl Freshness {
         self.is_beyond_mount.store(true, Ordering::Relaxed);
     }
 
+    /// When the fact was obtained or last compared.
+    #[must_use]
+    pub fn checked_at(&self) -> Millis {
+        Millis(self.checked_at.load(Ordering::Relaxed))
+    }
+
     /// Milliseconds since the last comparison.
     #[must_use]
     pub fn age_millis(&self, now: Millis) -> u64 {

@@ -17,10 +17,11 @@ mod newcomers;
 mod revalidator;
 mod revalidators;
 mod sidecar_verifier;
+mod site_path;
 mod weighted_cache;
 
 pub use all_sites::{FileStore, LookupResult, Memory};
-pub use cache::{FileEntry, KeptSitePath, OriginalState, SitePath};
+pub use cache::{FileEntry, OriginalState};
 pub use compressor::CompressionOrder;
 pub use directories::{DirectoryCache, DirectoryEntry};
 pub use encoded_variants::{EncodedVariants, VariantState};
@@ -35,4 +36,5 @@ pub use revalidator::{
 pub(super) use revalidator::{STALE_IF_ERROR_MILLIS, STALE_WHILE_REVALIDATE_MILLIS};
 pub use revalidators::{FailureDomain, Revalidators};
 pub use sidecar_verifier::VerificationOrder;
+pub use site_path::{KeptSitePath, SitePath};
 pub use weighted_cache::{CacheSize, HasWeight, WeightedCache};

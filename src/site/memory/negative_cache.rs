@@ -7,8 +7,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::cache::{KeptSitePath, SitePath};
 use super::freshness::Freshness;
+use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::response::{Body, Response};
 use crate::site::disk::OpenError;

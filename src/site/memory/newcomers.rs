@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use quick_cache::DefaultHashBuilder;
 
+use crate::clock::Millis;
+
 /// Bytes of a cache for each load that is remembered. Most entries weigh more, so the rule remembers more
 /// loads than the cache has entries.
 const BYTES_PER_LOAD: u64 = 1024;
@@ -17,11 +19,23 @@ const BYTES_PER_LOAD: u64 = 1024;
 /// The largest number of loads that are remembered.
 const MAX_LOADS: u64 = 1 << 18;
 
+/// The bits of a note that are of the key. The others are of the time.
+const KEY_BITS: u32 = !0xFF;
+const LOWEST_KEY_BIT: u32 = 0x100;
+
+/// The unit of the time in a note, in milliseconds.
+const STEP_MILLIS: u64 = 250;
+
+/// Whether `last` is a note of the same key as `note`, from an earlier step.
+fn is_earlier(last: u32, note: u32) -> bool {
+    (last ^ note) & KEY_BITS == 0 && last != note
+}
+
 /// The keys of recent loads.
 #[derive(Debug)]
 pub struct Newcomers {
     hasher: DefaultHashBuilder,
-    /// The upper half of the hash of the last key that the lower half has led to. 0 if there was none.
+    /// The note of the last key that its hash has led to this place. 0 if there was none.
     loads: Box<[AtomicU32]>,
 }
 
@@ -36,31 +50,34 @@ impl Newcomers {
         }
     }
 
-    /// Whether a load under `key` was noted lately. Notes this one, if not.
+    /// Whether a load under `key` was noted lately, by another request. Notes this one, at `now`, if none was
+    /// noted. A request may load a file twice, but not a quarter of a second later.
     #[must_use]
-    pub fn admit(&self, key: &impl Hash) -> bool {
-        let (place, tag) = self.place(key);
+    pub fn admit(&self, key: &impl Hash, now: Millis) -> bool {
+        let (place, note) = self.place(key, now);
         // Relaxed: a lost note delays an admission, no more.
-        let is_known = place.load(Ordering::Relaxed) == tag;
-        if !is_known {
-            place.store(tag, Ordering::Relaxed);
+        let last = place.load(Ordering::Relaxed);
+        if (last ^ note) & KEY_BITS != 0 {
+            place.store(note, Ordering::Relaxed);
         }
-        is_known
+        is_earlier(last, note)
     }
 
-    /// Whether a load under `key` was noted lately.
+    /// Whether a load under `key` was noted lately, by another request than one at `now`.
     #[must_use]
-    pub fn knows(&self, key: &impl Hash) -> bool {
-        let (place, tag) = self.place(key);
-        place.load(Ordering::Relaxed) == tag
+    pub fn knows(&self, key: &impl Hash, now: Millis) -> bool {
+        let (place, note) = self.place(key, now);
+        is_earlier(place.load(Ordering::Relaxed), note)
     }
 
-    /// The place for the note of `key`, and the note, which is not 0.
-    fn place(&self, key: &impl Hash) -> (&AtomicU32, u32) {
+    /// The place for the note of `key`, and the note, which is not 0: some bits of its hash, and of the time.
+    fn place(&self, key: &impl Hash, now: Millis) -> (&AtomicU32, u32) {
         let hash = self.hasher.hash_one(key);
         // There is at least one place.
         let place = hash as u32 as usize % self.loads.len();
-        (&self.loads[place], (hash >> 32) as u32 | 1)
+        let step = (now.0 / STEP_MILLIS) as u32 & !KEY_BITS;
+        let note = (hash >> 32) as u32 & KEY_BITS | LOWEST_KEY_BIT | step;
+        (&self.loads[place], note)
     }
 
     /// The memory of this value, in bytes.
@@ -77,11 +94,13 @@ mod tests {
     #[test]
     fn a_file_is_admitted_at_its_second_load_unless_many_others_came_between() {
         let newcomers = Newcomers::new(64 * 1024);
-        assert!(!newcomers.admit(&"/a") && newcomers.admit(&"/a"));
+        let admit = |key: &str, millis| newcomers.admit(&key, Millis(millis));
+        assert!(!admit("/a", 0) && !admit("/a", 249), "the same request");
+        assert!(admit("/a", 250) && newcomers.knows(&"/a", Millis(600)));
         for other in 0..10_000 {
-            let _ = newcomers.admit(&other);
+            let _ = admit(&other.to_string(), 0);
         }
-        assert!(!newcomers.admit(&"/a"));
+        assert!(!admit("/a", 5_000));
         assert_eq!(newcomers.memory(), 256);
     }
 }

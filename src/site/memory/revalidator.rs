@@ -43,8 +43,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::cache::{FileEntry, KeptSitePath};
+use super::cache::FileEntry;
 use super::negative_cache::NegativeEntry;
+use super::site_path::KeptSitePath;
 use crate::clock::Millis;
 use crate::site::waiting::{MayBlock, PendingRevalidation, WouldBlock};
 

@@ -10,7 +10,7 @@ mod may_block;
 mod pending_revalidation;
 mod single_flight;
 
-pub use cached_access::CachedAccess;
+pub use cached_access::{CachedAccess, RoundWatch};
 #[cfg(test)]
 pub(super) use job::{FIRST_SLICE_ASKS, MAX_JOBS};
 pub use job::{FirstSlice, Job, JobPermits, Slice, UnboundedSlice};

@@ -1,5 +1,7 @@
 //! Tests of responses that need neither the cache nor a disk, because the kernel has the file in memory.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::*;
 use crate::config::SymlinkPolicy;
 use crate::http::accept_encoding::Coding;
@@ -17,6 +19,7 @@ fn fixture(configure: impl FnOnce(&mut Config)) -> Fixture {
         "the file system of the build directory cannot tell what it would have to wait for"
     );
     fixture.access().suspend(Millis(0));
+    fixture.write("file.txt", 7);
     fixture
 }
 
@@ -42,6 +45,17 @@ impl Fixture {
     fn get_at_once(&self, millis: u64, path: &str) -> Result<u16, WouldBlockOnDisk> {
         let tries = (0..1_000).map(|_| self.get(MayBlock::Never, millis, path));
         tries.reduce(Result::or).expect("a try")
+    }
+
+    /// Writes a file whose atime lies after the start of the test. Reading does not set it again, which would be a
+    /// write.
+    fn write(&self, name: &str, bytes: usize) {
+        let path = self.root().join(name);
+        fs::write(&path, vec![b'x'; bytes]).expect("write");
+        let read = UNIX_EPOCH + Duration::from_secs(START_UNIX_SECS + 60);
+        let file = fs::File::options().write(true).open(path).expect("open");
+        let times = fs::FileTimes::new().set_accessed(read);
+        file.set_times(times).expect("utimensat");
     }
 
     fn access(&self) -> &CachedAccess {
@@ -120,25 +134,25 @@ fn a_directory_without_sidecars_answers_for_its_files() {
     let fixture = fixture(|config| config.site.compress = false);
 
     for name in ["one.css", "two.css", "three.css", "four.css"] {
-        fs::write(fixture.root().join(name), "x").expect("write");
+        fixture.write(name, 1);
     }
     // The names of sidecars are not known to the kernel, so they are looked up on the disk.
     let get = |may_block, millis, path| fixture.get(may_block, millis, path);
     assert_eq!(get(MayBlock::Never, 0, "/one.css"), Err(WouldBlockOnDisk));
     assert_eq!(get(MayBlock::Anywhere, 0, "/one.css"), Ok(200));
     // The second load reads the names of the directory. After it none is looked up.
-    assert_eq!(get(MayBlock::Anywhere, 0, "/two.css"), Ok(200));
-    assert_eq!(fixture.get_at_once(0, "/three.css"), Ok(200));
+    assert_eq!(get(MayBlock::Anywhere, 500, "/two.css"), Ok(200));
+    assert_eq!(fixture.get_at_once(500, "/three.css"), Ok(200));
     // A sidecar changes the directory, which is noticed within a second.
     fs::write(fixture.root().join("four.css.gz"), "x").expect("write");
-    assert_eq!(get(MayBlock::Anywhere, 1_000, "/guide"), Ok(301));
+    assert_eq!(get(MayBlock::Anywhere, 1_500, "/guide"), Ok(301));
     assert_eq!(
-        get(MayBlock::Never, 1_000, "/four.css"),
+        get(MayBlock::Never, 1_500, "/four.css"),
         Err(WouldBlockOnDisk)
     );
     let request = "GET /four.css HTTP/1.1\r\nAccept-Encoding: gzip";
     let response = fixture
-        .ask(MayBlock::Anywhere, 1_000, request)
+        .ask(MayBlock::Anywhere, 1_500, request)
         .expect("the disk");
     assert!(String::from_utf8_lossy(&response.fields).contains("gzip"));
 }
@@ -146,11 +160,8 @@ fn a_directory_without_sidecars_answers_for_its_files() {
 #[test]
 fn what_takes_long_is_left_to_other_threads() {
     let fixture = fixture(|config| config.cache.file_bytes = 1 << 20);
-    let write = |name: &str, bytes| {
-        fs::write(fixture.root().join(name), vec![b'x'; bytes]).expect("write");
-    };
-    write("most.bin", 64 * 1024);
-    write("more.bin", 64 * 1024 + 1);
+    fixture.write("most.bin", 64 * 1024);
+    fixture.write("more.bin", 64 * 1024 + 1);
     fixture.warm_up(&["/most.bin", "/more.bin"]);
     assert_eq!(fixture.get_at_once(0, "/most.bin"), Ok(200));
     assert_eq!(
@@ -187,10 +198,10 @@ fn a_file_system_in_memory_needs_no_disk() {
     // This file system remembers no missing names, so the first load looks for sidecars in the way that may
     // block. The second reads the names of the directory.
     for name in ["one.css", "two.css", "three.css"] {
-        fs::write(fixture.root().join(name), "x").expect("write");
+        fixture.write(name, 1);
     }
-    for path in ["/one.css", "/two.css"] {
-        assert_eq!(fixture.get(MayBlock::Anywhere, 0, path), Ok(200));
+    for (millis, path) in [(0, "/one.css"), (500, "/two.css")] {
+        assert_eq!(fixture.get(MayBlock::Anywhere, millis, path), Ok(200));
     }
-    assert_eq!(fixture.get_at_once(0, "/three.css"), Ok(200));
+    assert_eq!(fixture.get_at_once(500, "/three.css"), Ok(200));
 }
