@@ -1,6 +1,6 @@
 //! The memory that an allocation takes.
 
-/// What an allocator keeps with each allocation, in bytes.
+/// The size of the header that an allocator keeps with each allocation, in bytes.
 const HEADER_BYTES: usize = 8;
 
 /// Allocations have a multiple of this size, in bytes.

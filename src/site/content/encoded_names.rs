@@ -23,7 +23,7 @@ pub struct EncodedNames {
     /// By extension, in lower case and without the first dot. `None` means no coding, even if a shorter
     /// extension has one.
     codings: HashMap<String, Option<Coding>>,
-    /// What these extensions have after their last dot.
+    /// The parts of these extensions after their last dots.
     ends: Vec<String>,
 }
 

@@ -34,7 +34,7 @@ const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
 /// The two counts of an [`Arc`], in bytes.
 const ARC_COUNTS_BYTES: usize = 16;
 
-/// What [`Bytes`] allocate when they are cloned for the first time, besides their content.
+/// The bytes that [`Bytes`] allocate at their first clone, besides their content.
 const SHARED_BYTES: usize = 24;
 
 /// The length of an entity tag that is made from a time.

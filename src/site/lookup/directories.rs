@@ -62,7 +62,7 @@ impl Lookup {
         }
     }
 
-    /// What is known about the directory of the file `name`: whether it may have sidecars. If `is_compared`, the
+    /// Whether the directory of the file `name` may have sidecars, if that is known. If `is_compared`, the
     /// directory is looked at, however short ago that was done, because the result will be used for longer.
     pub(super) fn knows_sidecars(
         &self,

@@ -23,7 +23,7 @@ const ENTRY_BYTES: u64 = 256;
 /// The memory of a shard of the cache, in bytes.
 const SHARD_BYTES: u64 = 128 * 1024;
 
-/// What was found in a directory.
+/// The result of reading the names of a directory.
 #[derive(Debug)]
 pub struct DirectoryEntry {
     /// The directory when its names were read.
