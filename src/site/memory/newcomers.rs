@@ -6,6 +6,7 @@
 //! a small file from the kernel's memory.
 
 use std::hash::{BuildHasher, Hash};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use quick_cache::DefaultHashBuilder;
@@ -36,7 +37,9 @@ fn is_earlier(last: u32, note: u32) -> bool {
 pub struct Newcomers {
     hasher: DefaultHashBuilder,
     /// The note of the last key that its hash has led to this place. 0 if there was none.
-    loads: Box<[AtomicU32]>,
+    notes: OnceLock<Box<[AtomicU32]>>,
+    /// The number of notes, which are allocated at the first load that is noted: most caches are never full.
+    len: usize,
 }
 
 impl Newcomers {
@@ -46,7 +49,8 @@ impl Newcomers {
         let loads = (cache_bytes / BYTES_PER_LOAD).clamp(1, MAX_LOADS);
         Newcomers {
             hasher: DefaultHashBuilder::default(),
-            loads: (0..loads).map(|_| AtomicU32::new(0)).collect(),
+            notes: OnceLock::new(),
+            len: usize::try_from(loads).unwrap_or(1),
         }
     }
 
@@ -73,17 +77,18 @@ impl Newcomers {
     /// The place for the note of `key`, and the note, which is not 0: some bits of its hash, and of the time.
     fn place(&self, key: &impl Hash, now: Millis) -> (&AtomicU32, u32) {
         let hash = self.hasher.hash_one(key);
+        let allocate = || (0..self.len).map(|_| AtomicU32::new(0)).collect();
         // There is at least one place.
-        let place = hash as u32 as usize % self.loads.len();
+        let place = hash as u32 as usize % self.len;
         let step = (now.0 / STEP_MILLIS) as u32 & !KEY_BITS;
         let note = (hash >> 32) as u32 & KEY_BITS | LOWEST_KEY_BIT | step;
-        (&self.loads[place], note)
+        (&self.notes.get_or_init(allocate)[place], note)
     }
 
-    /// The memory of this value, in bytes.
+    /// The memory that this value needs once a load is noted, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        size_of_val(&*self.loads) as u64
+        (self.len * size_of::<AtomicU32>()) as u64
     }
 }
 
