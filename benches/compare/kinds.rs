@@ -43,7 +43,8 @@ const SMALL_CACHE: &str = "
 bytes = 8388608
 ";
 
-const NGINX_MAIN: &str = "user nobody nogroup; worker_processes auto; worker_rlimit_nofile 20000;";
+const NGINX_MAIN: &str =
+    "user nobody nogroup; worker_processes {cpus}; worker_rlimit_nofile 20000;";
 
 const NGINX_EVENTS: &str = "worker_connections 16384; multi_accept on;";
 

@@ -26,6 +26,7 @@ mod head_client;
 mod kinds;
 mod load;
 mod options;
+mod pinning;
 mod report;
 mod results;
 mod servers;
@@ -96,6 +97,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> io::Result<()> {
     let (cells, series) = chosen(options)?;
+    if options.pin {
+        pinning::separate()?;
+    }
     raise_descriptor_limit();
     let is_large = |cell: &Cell| cell.load == Load::RandomPages;
     let place = SiteDirectory::new(cells.iter().any(is_large))?;
@@ -119,8 +123,9 @@ fn run(options: &Options) -> io::Result<()> {
     let series = measure_all(&series, 1, &servers, &clients);
     let names: Vec<String> = servers.into_iter().map(|one| one.name).collect();
     let heading = format!(
-        "# abide compared\n\n{}; {} s for each measurement, median of {}.\n\n",
+        "# abide compared\n\n{}; {}; {} s for each measurement, median of {}.\n\n",
         report::machine(),
+        pinning::description(),
         options.seconds(),
         options.rounds()
     );

@@ -34,6 +34,10 @@ pub struct Options {
     #[arg(long = "without", value_name = "NAME")]
     pub without: Vec<String>,
 
+    /// Give the servers one half of the CPUs and the clients the other
+    #[arg(long)]
+    pub pin: bool,
+
     /// Seconds for one measurement
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=600))]
     pub seconds: Option<u32>,

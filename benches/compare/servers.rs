@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::cells::{DIRECTORY, FILES, LARGE_SITE_PAGES, PAGES_PER_DIRECTORY, Setup, page_path};
 use super::kinds::Kind;
 use super::options::ExtraServer;
+use super::pinning;
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const END_TIMEOUT: Duration = Duration::from_secs(3);
@@ -90,7 +91,7 @@ impl Kind {
                 .replace("{root}", &place.root().to_string_lossy())
                 .replace("{address}", &address.to_string())
                 .replace("{port}", &address.port().to_string())
-                .replace("{cpus}", &num_cpus::get().to_string())
+                .replace("{cpus}", &pinning::server_cpus().to_string())
         };
         fs::write(&config, fill(&text))?;
         let arguments = self.arguments.iter().map(|argument| fill(argument));
@@ -125,10 +126,11 @@ impl Server {
         Server::spawn(command, address, TempDir::new()?)
     }
 
-    fn spawn(mut command: Command, address: SocketAddr, own: TempDir) -> io::Result<Server> {
+    fn spawn(command: Command, address: SocketAddr, own: TempDir) -> io::Result<Server> {
         if TcpStream::connect(address).is_ok() {
             return Err(io::Error::other(format!("{address} is taken")));
         }
+        let mut command = pinning::on_server_cpus(command);
         let child = command
             .env("PATH", search_path())
             // Caddy stores its state in the home directory.
