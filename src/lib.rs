@@ -85,7 +85,8 @@
 //! and one looks for renewed certificates. One answers the operator ([`admin`]) and only reads what the
 //! others write. The *supervisor* ([`server::spares`]) starts spare workers while the disk holds up all
 //! workers. Two threads of low priority compress large files and compare sidecars with their originals
-//! ([`site::memory`]).
+//! ([`site::memory`]). One starts when a large file that was deleted must be closed, which takes long
+//! (`site::disk`).
 //!
 //! Before the second thread starts, the program listens and then gives up its rights
 //! ([`server::confinement`]): it changes to its user and enters a sandbox.

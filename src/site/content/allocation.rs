@@ -20,3 +20,21 @@ pub fn allocation(len: usize) -> u64 {
             .max(MIN_BYTES) as u64,
     }
 }
+
+/// The memory of an [`Arc`](std::sync::Arc) of `T`, which has two counts besides its value, in bytes.
+#[must_use]
+pub fn arc_allocation<T>() -> u64 {
+    allocation(2 * size_of::<usize>() + size_of::<T>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allocation_is_rounded_up() {
+        let sizes = [0, 1, 24, 25, 1_000].map(allocation);
+        assert_eq!(sizes, [0, 32, 32, 48, 1_008]);
+        assert_eq!(arc_allocation::<[u8; 9]>(), 48);
+    }
+}

@@ -16,7 +16,7 @@ mod representation;
 mod sidecars;
 mod verdict_cache;
 
-pub use allocation::allocation;
+pub use allocation::{allocation, arc_allocation};
 pub use comparison::{ExpectedContent, VariantVerdict, compare};
 pub use content_coding::{
     MIN_COMPRESSED_BYTES, compress, is_sidecar_path, saves_enough, sidecar_path, variant_etag,

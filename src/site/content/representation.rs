@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::allocation::allocation;
+use super::allocation::{allocation, arc_allocation};
 use super::content_coding::{etag_without_coding, variant_etag};
 use crate::clock::Now;
 use crate::config::EtagSource;
@@ -30,9 +30,6 @@ const NOSNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
 
 /// The last field line of a representation (RFC 9110 section 14.3).
 const ACCEPT_RANGES: &str = "Accept-Ranges: bytes\r\n";
-
-/// The two counts of an [`Arc`], in bytes.
-const ARC_COUNTS_BYTES: usize = 16;
 
 /// The bytes that [`Bytes`] allocate at their first clone, besides their content.
 const SHARED_BYTES: usize = 24;
@@ -355,10 +352,8 @@ impl Representation {
     pub fn allocated(&self) -> u64 {
         let content = match &self.content {
             Content::Memory(bytes) => shared_allocation(bytes.len()),
-            Content::MemfdBody(body) => {
-                body.allocated() + allocation(ARC_COUNTS_BYTES + size_of::<MemfdBody>())
-            }
-            Content::Descriptor(..) => allocation(ARC_COUNTS_BYTES + size_of::<OpenFile>()),
+            Content::MemfdBody(body) => body.allocated() + arc_allocation::<MemfdBody>(),
+            Content::Descriptor(..) => arc_allocation::<OpenFile>(),
         };
         content + shared_allocation(self.fields.len())
     }

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::io::Errno;
 
+use super::deferred_close;
 use crate::http::response::FileSource;
 
 /// The largest number of large files that the cache keeps open.
@@ -33,7 +34,8 @@ pub struct DescriptorBudget {
 /// An open large file, counted until it is closed.
 #[derive(Debug)]
 pub struct OpenFile {
-    file: File,
+    /// Shared with the thread that closes it, in the moment of the drop.
+    file: Arc<File>,
     budget: Arc<DescriptorBudget>,
     /// Whether the file is on a device that holds no root.
     is_beyond_mount: bool,
@@ -109,7 +111,7 @@ impl DescriptorBudget {
         }
         let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
         Ok(OpenFile {
-            file,
+            file: Arc::new(file),
             budget: Arc::clone(self),
             is_beyond_mount: !roots.contains(&device),
         })
@@ -138,16 +140,43 @@ impl FileSource for OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        self.budget.give_back();
+        if deferred_close::is_deleted(&self.file) {
+            let budget = Arc::clone(&self.budget);
+            deferred_close::close_elsewhere(Arc::clone(&self.file), move || budget.give_back());
+        } else {
+            self.budget.give_back();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Weak;
+    use std::time::{Duration, Instant};
 
     fn file() -> File {
-        tempfile::tempfile().expect("temporary file")
+        File::open(std::env::current_exe().expect("this test")).expect("open")
+    }
+
+    #[test]
+    fn a_deleted_file_is_closed_by_a_thread_of_its_own_and_counted_until_then() {
+        let budget = Arc::new(DescriptorBudget::new(1, 200));
+        let deleted = || tempfile::tempfile().expect("a file without a name");
+        let open: Vec<_> = (0..200).map(|_| budget.admit(deleted(), 1)).collect();
+        let files: Vec<Weak<File>> = open
+            .iter()
+            .flatten()
+            .map(|open| Arc::downgrade(&open.file))
+            .collect();
+        assert!(files.len() == 200 && budget.take() && budget.is_spent());
+        drop(open);
+        let start = Instant::now();
+        while budget.used.load(Ordering::Relaxed) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            std::thread::yield_now();
+        }
+        assert!(files.iter().all(|file| file.upgrade().is_none()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! write, and detecting changes.
 
 mod content_tag;
+mod deferred_close;
 mod descriptors;
 mod identity;
 mod memfd_body;

@@ -9,7 +9,7 @@ use crate::site::disk::{
     CachedAccessKind, OpenError, OpenedFile, ProbeScope, RootDirectory, SearchRoot,
 };
 use crate::site::memory::{Absence, LookupResult, Memory, SitePath};
-use crate::site::waiting::{FirstSlice, MayBlock};
+use crate::site::waiting::FirstSlice;
 
 /// The largest file that is loaded while other connections wait for the thread, in bytes. That takes about
 /// 30 microseconds.
@@ -27,7 +27,7 @@ impl Lookup {
         now: Millis,
     ) -> Option<SearchRoot<'d>> {
         let access = &self.memory.as_ref()?.cached_access;
-        let is_possible = directory.cached_access.is_some() && access.is_permitted(now);
+        let is_possible = directory.cached_access.is_some() && access.begin_use(now);
         is_possible.then(|| SearchRoot::new(directory, &self.resolver, ProbeScope::Cached))
     }
 
@@ -60,13 +60,8 @@ impl Lookup {
         &self,
         memory: &Memory,
         key: SitePath<'_>,
-        may_block: MayBlock,
         now: Now,
     ) -> Option<LookupResult> {
-        // The entry that makes room may be a large file, whose close may take seconds.
-        if may_block == MayBlock::Never && memory.files.may_evict_descriptor() {
-            return None;
-        }
         let directory = self.root.directory();
         let search_root = self.cached_search_root(&directory, now.monotonic)?;
         let loaded = self.begin(&search_root, key, now).and_then(|mut load| {

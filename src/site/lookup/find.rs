@@ -144,10 +144,6 @@ impl Lookup {
                 }
                 FreshnessState::Invalid => {}
             }
-            // To close the last descriptor of a large file that was deleted may take seconds.
-            if entry.has_descriptor() {
-                may_block.disk()?;
-            }
             memory.files.drop_stale(key, &entry);
         } else if let Some(negative) = memory.negative_cache.find(key) {
             match state_of(&negative.freshness) {
@@ -165,7 +161,7 @@ impl Lookup {
             }
             memory.negative_cache.forget(key, &negative);
         }
-        if let Some(found) = self.load_cached(memory, key, may_block, now) {
+        if let Some(found) = self.load_cached(memory, key, now) {
             return Ok(found);
         }
         may_block.disk()?;

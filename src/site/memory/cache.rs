@@ -1,7 +1,7 @@
 //! The cache of files: small ones in memory, larger ones as open descriptors.
 //!
-//! The cache is bounded by weight and evicts by use. Each entry is compared with its file at most once
-//! per `cache.revalidate` ([`Freshness`]); this takes one stat(2).
+//! The cache is bounded by weight and evicts by use. When it is full, a rule decides about new files
+//! ([`Newcomers`]). Each entry is compared with its file at most once per `cache.revalidate` ([`Freshness`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +12,12 @@ use super::newcomers::Newcomers;
 use super::site_path::{KeptSitePath, SitePath};
 use super::weighted_cache::{CacheSize, HasWeight, WeightedCache};
 use crate::http::accept_encoding::Coding;
-use crate::site::content::{Content, Representation, Sidecars, allocation, compress};
+use crate::site::content::{
+    Content, Representation, Sidecars, allocation, arc_allocation, compress,
+};
 
 /// The assumed memory of an entry, in bytes, for an estimate of the number of entries.
 const TYPICAL_ENTRY_BYTES: u64 = 16 * 1024;
-
-/// The two counts of an [`Arc`], in bytes.
-const ARC_COUNTS_BYTES: usize = 16;
 
 /// The memory that the cache itself uses for an entry, in bytes: its slot, its place in the table, and those
 /// of entries that were evicted and are remembered.
@@ -75,14 +74,6 @@ impl FileEntry {
         Some(self.representation.variant(coding, encoded))
     }
 
-    /// Whether the entry keeps a file open.
-    #[must_use]
-    pub fn has_descriptor(&self) -> bool {
-        let variants = self.variants.iter().flat_map(|variants| variants.ready());
-        let mut all = std::iter::once(&self.representation).chain(variants);
-        all.any(|it| matches!(it.content, Content::Descriptor(..)))
-    }
-
     /// The weight of the entry in the cache, if an open file weighs `descriptor`.
     fn weight(&self, descriptor: u64) -> u64 {
         let variants = self.variants.iter().flat_map(|variants| variants.ready());
@@ -90,9 +81,9 @@ impl FileEntry {
             allocation(size_of::<Representation>()) + weight_of(variant, descriptor)
         });
         let own = [
-            allocation(ARC_COUNTS_BYTES + size_of::<FileEntry>()),
+            arc_allocation::<FileEntry>(),
             // In the entry, and as the key in the cache.
-            2 * allocation(self.key.path_bytes() as usize),
+            2 * allocation(self.key.site_path().path.len()),
             allocation(self.path.capacity()),
             weight_of(&self.representation, descriptor),
             self.sidecars.as_ref().map_or(0, Sidecars::allocated),
@@ -132,8 +123,6 @@ pub struct FileCache {
     weighing: Mutex<()>,
     newcomers: Newcomers,
     is_full: AtomicBool,
-    /// Whether an entry that keeps a file open was ever cached.
-    has_descriptors: AtomicBool,
     /// The number of calls of [`keep`](FileCache::keep).
     loads: AtomicU64,
 }
@@ -156,7 +145,6 @@ impl FileCache {
             weighing: Mutex::new(()),
             newcomers,
             is_full: AtomicBool::new(false),
-            has_descriptors: AtomicBool::new(false),
             loads: AtomicU64::new(0),
         }
     }
@@ -186,12 +174,6 @@ impl FileCache {
     pub fn admit(&self, entry: Arc<FileEntry>) {
         let key = entry.key.clone();
         self.entries.insert(key, self.weigh(entry));
-    }
-
-    /// Whether another entry may evict one that keeps a file open.
-    #[must_use]
-    pub fn may_evict_descriptor(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed) && self.has_descriptors.load(Ordering::Relaxed)
     }
 
     /// Fills in the variant of `entry` in `coding` with the result of `make`, unless it is filled in
@@ -239,9 +221,6 @@ impl FileCache {
     }
 
     fn weigh(&self, entry: Arc<FileEntry>) -> WeightedEntry {
-        if entry.has_descriptor() {
-            self.has_descriptors.store(true, Ordering::Relaxed);
-        }
         let weight = entry.weight(self.descriptor_weight);
         WeightedEntry { entry, weight }
     }

@@ -39,9 +39,9 @@ pub struct RoundWatch {
 }
 
 impl CachedAccess {
-    /// Whether the permission holds at `now`. If so, counts a use.
+    /// Uses the permission at `now`; false if it does not hold.
     #[must_use]
-    pub fn is_permitted(&self, now: Millis) -> bool {
+    pub fn begin_use(&self, now: Millis) -> bool {
         let is_permitted = self.suspended_until.load(Ordering::Relaxed) <= now.0;
         if is_permitted {
             self.uses.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +91,7 @@ mod tests {
         let access = CachedAccess::default();
         let mut watch = RoundWatch::default();
         let mut note = |turns, micros, now| {
-            let is_used = access.is_permitted(Millis(now));
+            let is_used = access.begin_use(Millis(now));
             (is_used, watch.note(&access, turns, micros, Millis(now)))
         };
         assert!((1..SLOW_ROUNDS).all(|_| note(1, 2_100, 5) == (true, false)));
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(note(1, 3_000, 60_005), (true, true));
         let reloaded = CachedAccess::default();
         assert!(!watch.note(&reloaded, 1, 60_000, Millis(60_006)));
-        assert!(!access.is_permitted(Millis(600_000 + 60_004)));
-        assert!(access.is_permitted(Millis(600_000 + 60_005)));
+        assert!(!access.begin_use(Millis(600_000 + 60_004)));
+        assert!(access.begin_use(Millis(600_000 + 60_005)));
     }
 }

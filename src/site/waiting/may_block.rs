@@ -11,8 +11,8 @@ use super::single_flight::Flight;
 /// The file systems on which a thread may block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MayBlock {
-    /// None: memory alone answers, as far as it needs no revalidation. The thread makes no system call
-    /// that can wait for a disk, and does not wait for a thread that makes one.
+    /// None: the cache answers, or the kernel's memory. The thread makes no system call that can wait for a
+    /// disk, and does not wait for a thread that makes one.
     Never,
     /// Those of the roots. File systems mounted below a root are excluded, as they may hang on their own.
     OnRoots,
