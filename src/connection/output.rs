@@ -69,8 +69,8 @@ pub struct UnsentLimit {
 }
 
 impl UnsentLimit {
-    /// The limit grows once the peer has taken this many times the low limit.
-    const EARNED_BY: u32 = 4;
+    /// The limit grows once the peer has taken so many bytes of a response.
+    const EARNED_BY_BYTES: u64 = 4 * UNSENT_BYTES as u64;
 
     /// The high limit, in bytes. No send buffer is larger by default.
     const HIGH: u32 = 8 * 1024 * 1024;
@@ -87,8 +87,7 @@ impl UnsentLimit {
     /// Notes that the socket has taken `count` more bytes. Returns the limit in bytes if it has grown.
     pub fn note(&mut self, count: u64) -> Option<u32> {
         self.taken += count;
-        let is_earned = self.taken >= u64::from(UNSENT_BYTES * UnsentLimit::EARNED_BY);
-        if !is_earned || self.has_grown {
+        if self.has_grown || self.taken < UnsentLimit::EARNED_BY_BYTES {
             return None;
         }
         self.has_grown = true;

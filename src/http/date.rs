@@ -37,53 +37,29 @@ pub(super) fn parse_date(value: &[u8], now_unix_secs: u64) -> Option<u64> {
     }
 }
 
+/// The form of an IMF-fixdate (RFC 9110 section 5.6.7), with `?` for letters and digits.
+const FIXDATE_FORM: &[u8; DATE_LEN] = b"???, ?? ??? ???? ??:??:?? GMT";
+
 /// Parses an IMF-fixdate from 1970 on, the format of nearly all dates. `None` also for some other valid dates.
 fn parse_fixdate(date: &[u8; DATE_LEN]) -> Option<u64> {
-    let [
-        a,
-        b,
-        c,
-        b',',
-        b' ',
-        d1,
-        d2,
-        b' ',
-        m1,
-        m2,
-        m3,
-        b' ',
-        y1,
-        y2,
-        y3,
-        y4,
-        b' ',
-        h1,
-        h2,
-        b':',
-        n1,
-        n2,
-        b':',
-        s1,
-        s2,
-        b' ',
-        b'G',
-        b'M',
-        b'T',
-    ] = *date
-    else {
+    let has_form = FIXDATE_FORM
+        .iter()
+        .zip(date)
+        .all(|(form, byte)| *form == b'?' || form == byte);
+    if !has_form {
         return None;
-    };
-    let number = |digits: [u8; 2]| {
-        let [tens, ones] = digits.map(|digit| u64::from(digit.wrapping_sub(b'0')));
+    }
+    let number = |at: usize| {
+        let [tens, ones] = [at, at + 1].map(|at| u64::from(date[at].wrapping_sub(b'0')));
         (tens < 10 && ones < 10).then_some(10 * tens + ones)
     };
-    let name_at = |names: &[&str], name: [u8; 3]| {
+    let name_at = |names: &[&str], at: usize| {
         let mut names = names.iter();
-        names.position(|known| known.as_bytes()[..3] == name)
+        names.position(|known| known.as_bytes()[..3] == date[at..at + 3])
     };
-    let (day, month) = (number([d1, d2])?, name_at(&MONTHS, [m1, m2, m3])?);
-    let year = 100 * number([y1, y2])? + number([y3, y4])?;
-    let (hours, minutes, seconds) = (number([h1, h2])?, number([n1, n2])?, number([s1, s2])?);
+    let (day, month) = (number(5)?, name_at(&MONTHS, 8)?);
+    let year = 100 * number(12)? + number(14)?;
+    let (hours, minutes, seconds) = (number(17)?, number(20)?, number(23)?);
     // Every month has 28 days.
     if !(1..=28).contains(&day) || year < 1970 || hours > 23 || minutes > 59 || seconds > 59 {
         return None;
@@ -98,7 +74,7 @@ fn parse_fixdate(date: &[u8; DATE_LEN]) -> Option<u64> {
         365 * year + year / 4 - year / 100 + year / 400 + days_before_month + day - 1;
     let days = days_from_year_0 - DAYS_FROM_YEAR_0_TO_1970;
     // The first of 1970 was a Thursday.
-    let has_right_name = name_at(&DAYS, [a, b, c]) == Some((days as usize + 3) % 7);
+    let has_right_name = name_at(&DAYS, 0) == Some((days as usize + 3) % 7);
     has_right_name.then_some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 

@@ -114,8 +114,8 @@ impl<T: Transport + Send + 'static> TurnRunner<T> {
         sample.now
     }
 
-    /// Reads the clock for responses that are not counted yet, if there are any.
-    /// Returns the time that was read, in microseconds.
+    /// Reads the clock for responses that are not counted yet, if there are any. Returns the time in
+    /// microseconds if it was read.
     pub fn end(&mut self) -> Option<u64> {
         let micros = self
             .buffers

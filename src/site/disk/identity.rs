@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use crate::clock::Now;
 
@@ -59,14 +58,7 @@ impl Identity {
     /// # Errors
     /// As fstat(2).
     pub fn of(file: &File) -> io::Result<Identity> {
-        let stat = file.metadata()?;
-        Ok(Identity {
-            device: stat.dev(),
-            inode: stat.ino(),
-            size: stat.size(),
-            modified: (stat.mtime(), stat.mtime_nsec()),
-            changed: (stat.ctime(), stat.ctime_nsec()),
-        })
+        Ok(Identity::of_stat(&rustix::fs::fstat(file)?))
     }
 
     /// The identity in the result of stat(2).

@@ -341,6 +341,20 @@ mod tests {
     }
 
     #[test]
+    fn a_read_from_the_page_cache_gets_the_whole_part_or_nothing() {
+        let directory = std::env::current_exe().expect("this test");
+        let directory = directory.parent().expect("a directory");
+        // The build directory is on a disk, also where temporary files are not.
+        let mut file = tempfile::tempfile_in(directory).expect("temporary file");
+        file.write_all(b"12345").expect("write");
+        let mut buffer = [0; 4];
+        assert_eq!(read_cached_at(&file, &mut buffer, 1).expect("cached"), 4);
+        assert_eq!(&buffer, b"2345");
+        let error = read_cached_at(&file, &mut buffer, 2).expect_err("shorter");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn a_file_that_has_become_shorter_is_torn() {
         let file = file_of(&pattern(3));
         let copy = file.try_clone().expect("dup");

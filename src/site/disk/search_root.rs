@@ -109,8 +109,11 @@ impl<'d> SearchRoot<'d> {
                 LinkPolicy::Never => BENEATH.union(ResolveFlags::NO_SYMLINKS),
                 LinkPolicy::Anywhere => ResolveFlags::NO_MAGICLINKS,
             };
-        // Under that policy the kernel does not keep a path below the root. The resolver refuses these.
-        if path.starts_with(b"/") || path.windows(2).any(|pair| pair == b"..") {
+        // Without RESOLVE_BENEATH the kernel lets a path leave the root. The resolver refuses such a path.
+        let leaves_root = !resolve.contains(ResolveFlags::BENEATH)
+            && (path.starts_with(b"/")
+                || path.split(|byte| *byte == b'/').any(|part| part == b".."));
+        if leaves_root {
             self.probe.note_disk();
             return Err(OpenError::Exhausted);
         }
@@ -158,5 +161,63 @@ impl OpenedFile {
             file,
             is_cached_only: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Millis;
+    use crate::site::disk::Root;
+
+    #[test]
+    fn a_read_sets_atime_after_a_change_and_once_a_day() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        let path = place.path().join("file");
+        std::fs::write(&path, "x").expect("write");
+        let file = File::open(path).expect("open");
+        let mut opened = OpenedFile::of(file).expect("fstat");
+        let (changed, nanoseconds) = opened.identity.changed();
+        let now = |later: i64| Now {
+            monotonic: Millis(0),
+            unix_secs: (changed + later).cast_unsigned(),
+        };
+        for (accessed, later, is_noted) in [
+            ((changed, nanoseconds), 1, true),
+            ((changed, nanoseconds + 1), 1, false),
+            ((changed + 10, 0), 10 + 86_000, false),
+            ((changed + 10, 0), 10 + 86_400, true),
+            ((-1, 0), 1, true),
+        ] {
+            opened.accessed = accessed;
+            let is_read_noted = |times| opened.is_read_noted(times, now(later));
+            assert_eq!(is_read_noted(AccessTimes::Relative), is_noted, "{later}");
+            assert!(!is_read_noted(AccessTimes::Never) && is_read_noted(AccessTimes::Always));
+        }
+    }
+
+    #[test]
+    fn under_no_policy_a_cached_open_leaves_the_root() {
+        let place = tempfile::tempdir().expect("temporary directory");
+        std::fs::create_dir(place.path().join("root")).expect("mkdir");
+        std::fs::write(place.path().join("root/a..b"), "x").expect("write");
+        std::fs::write(place.path().join("secret"), "x").expect("write");
+        let root = Root::open(&place.path().join("root")).expect("the root");
+        let directory = root.directory();
+        let outside = place.path().join("secret");
+        let outside = outside.as_os_str().as_encoded_bytes();
+        for policy in [LinkPolicy::Inside, LinkPolicy::Never, LinkPolicy::Anywhere] {
+            let resolver = Resolver::with_policy(policy);
+            for path in [&b"../secret"[..], b"x/../../secret", outside] {
+                let search_root = SearchRoot::new(&directory, &resolver, ProbeScope::Cached);
+                assert!(search_root.open(path).is_err(), "{policy:?}");
+            }
+            // A rename anywhere in the system makes the kernel give up.
+            let opens = (0..1_000).any(|_| {
+                let search_root = SearchRoot::new(&directory, &resolver, ProbeScope::Cached);
+                search_root.open(b"a..b").is_ok()
+            });
+            assert!(opens, "{policy:?}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A popular file is compared once a second. If workers did this, the comparison would wait behind slow
 //! reads, and requests for cached files would wait too. So requests order the comparison here, and workers
-//! that are stuck do not delay it. Each file system that holds a root or files of a site has a revalidator of
+//! that are stuck do not delay it. Orders are only for comparisons that need the disk: what the kernel has in
+//! memory is compared by the thread that has the request. Each file system that holds a root or files of a site has a revalidator of
 //! its own ([`revalidators`](super::revalidators)), so one that hangs delays no other.
 //!
 //! # What is served meanwhile
