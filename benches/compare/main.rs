@@ -97,6 +97,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> io::Result<()> {
     let (cells, series) = chosen(options)?;
+    let cpus = num_cpus::get();
     if options.pin {
         pinning::separate()?;
     }
@@ -124,7 +125,7 @@ fn run(options: &Options) -> io::Result<()> {
     let names: Vec<String> = servers.into_iter().map(|one| one.name).collect();
     let heading = format!(
         "# abide compared\n\n{}; {}; {} s for each measurement, median of {}.\n\n",
-        report::machine(),
+        report::machine(cpus),
         pinning::description(),
         options.seconds(),
         options.rounds()

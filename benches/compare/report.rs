@@ -7,8 +7,8 @@ use super::floor::FLOOR_NAME;
 use super::load::{MEDIAN, P99};
 use super::results::{Measure, Outcome, Row};
 
-/// A description of this machine: CPU, memory, kernel.
-pub fn machine() -> String {
+/// A description of this machine, which has `cpus` CPUs: processor, memory, kernel.
+pub fn machine(cpus: usize) -> String {
     let value = |path: &str, name: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(name));
@@ -21,7 +21,7 @@ pub fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!(
         "{} CPUs ({model}), {} GB of memory, Linux {}",
-        num_cpus::get(),
+        cpus,
         (kilobytes + (1 << 19)) >> 20,
         kernel.trim()
     )
